@@ -1,0 +1,128 @@
+// What buildIr takes: records of Kubernetes (or site) objects reduced to what the mesh needs, and the fleet's registry.
+// Made by agent/kube/parse (unknown -> Result), kept small: 88 B a record instead of 480 B an endpoint (performance.md 2e).
+// Immutable: a changed object is a new record, so identity (===) tells what changed.
+import type { ClusterName, FleetDomain } from "../../shared/ids.ts";
+import type { GatewayAddress, RegistryRecord } from "../../shared/registry.ts";
+
+export interface ServicePortInput {
+  readonly name: string;
+  readonly port: number;
+  /** Number, or the name of a container port. */
+  readonly targetPort: number | string;
+  readonly protocol: "TCP" | "UDP" | "SCTP";
+  readonly appProtocol: string;
+}
+
+export interface ServiceInput {
+  readonly namespace: string;
+  readonly name: string;
+  /** Empty for a headless service. */
+  readonly clusterIps: readonly string[];
+  readonly type: "ClusterIP" | "Headless" | "ExternalName";
+  readonly selector: Readonly<Record<string, string>>;
+  readonly ports: readonly ServicePortInput[];
+  /** `shop/cart` when this Service is the VIP that the agent itself made for an import (label isthmus.dev/import-of); else empty. */
+  readonly importOf: string;
+}
+
+export interface EndpointInput {
+  readonly address: string;
+  readonly ready: boolean;
+  /** Serving though terminating (KEP-1672): used only when nothing is ready. */
+  readonly serving: boolean;
+  readonly terminating: boolean;
+  readonly podName: string;
+  readonly hostname: string;
+  readonly zone: string;
+}
+
+export interface SliceInput {
+  readonly namespace: string;
+  readonly name: string;
+  /** Name of the Service (label kubernetes.io/service-name). */
+  readonly service: string;
+  /** Port name -> target port number, resolved by Kubernetes or by the slice's author. */
+  readonly ports: readonly { readonly name: string; readonly port: number }[];
+  readonly endpoints: readonly EndpointInput[];
+}
+
+export interface PodInput {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly ip: string;
+  readonly serviceAccount: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Named container ports, for named target ports. */
+  readonly ports: readonly { readonly name: string; readonly port: number }[];
+  /** Has our sidecar: label isthmus.dev/injected=true, set by the webhook. Others are called and answered in plaintext only in permissive mode. */
+  readonly meshed: boolean;
+  /** Deployment, StatefulSet, ...: ReplicaSets resolved to their Deployment. */
+  readonly workloadKind: string;
+  readonly workloadName: string;
+  readonly ready: boolean;
+  readonly terminating: boolean;
+}
+
+export interface ExportInput {
+  readonly namespace: string;
+  readonly name: string;
+  readonly createdAtMs: number;
+}
+
+export interface SubjectInput {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface TrafficTargetInput {
+  readonly namespace: string;
+  readonly name: string;
+  readonly destination: SubjectInput;
+  readonly sources: readonly SubjectInput[];
+  readonly rules: readonly { readonly kind: string; readonly name: string; readonly matches: readonly string[] }[];
+  /** Annotation isthmus.dev/source-clusters: [] = local cluster only; ["*"] = every member. */
+  readonly sourceClusters: readonly string[];
+}
+
+export interface HttpMatchInput {
+  readonly name: string;
+  /** Empty: any path. RE2, anchored at the start only; never evaluated here. */
+  readonly pathRegex: string;
+  /** Empty or containing "*": any method. */
+  readonly methods: readonly string[];
+  /** ANDed; values are RE2 full matches. */
+  readonly headers: readonly { readonly name: string; readonly valueRegex: string }[];
+}
+
+export interface HttpRouteGroupInput {
+  readonly namespace: string;
+  readonly name: string;
+  readonly matches: readonly HttpMatchInput[];
+}
+
+export interface TcpRouteInput {
+  readonly namespace: string;
+  readonly name: string;
+  readonly matches: readonly { readonly name: string; readonly ports: readonly number[] }[];
+}
+
+/** One immutable view of everything an agent knows. Arrays may be in any order; buildIr sorts. */
+export interface MeshInputs {
+  readonly fleetDomain: FleetDomain;
+  readonly cluster: ClusterName;
+  readonly meshNamespaces: readonly string[];
+  readonly permissive: boolean;
+  readonly services: readonly ServiceInput[];
+  readonly slices: readonly SliceInput[];
+  readonly pods: readonly PodInput[];
+  readonly exports: readonly ExportInput[];
+  readonly trafficTargets: readonly TrafficTargetInput[];
+  readonly httpRouteGroups: readonly HttpRouteGroupInput[];
+  readonly tcpRoutes: readonly TcpRouteInput[];
+  /** Records of other members (never our own). */
+  readonly remote: readonly RegistryRecord[];
+  readonly ownGateways: readonly GatewayAddress[];
+  readonly revokedTrustDomains: readonly string[];
+}

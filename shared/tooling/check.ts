@@ -1,0 +1,47 @@
+// `npm run check`: format, typed lint, types, import boundaries, unused code, unit and golden tests.
+// `--fix` (npm run fix) formats and applies lint fixes, and changes nothing else.
+// `--only NAME` runs one step. Every step runs even when one before it failed, so one run shows all there is to mend.
+import { spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import process from "node:process";
+
+interface Step {
+  readonly name: string;
+  readonly command: readonly string[];
+}
+
+const folders = ["hub", "agent", "shared", "deploy", "test-clusters", "cli"];
+const eslint = ["eslint", "--config", "shared/tooling/eslint.config.mjs", "--cache", "--cache-location", ".cache/eslint"];
+const prettier = ["prettier", "--log-level", "warn", "--cache", "--cache-location", ".cache/prettier"];
+
+const steps: readonly Step[] = [
+  { name: "format", command: [...prettier, "--check", "."] },
+  { name: "types", command: ["tsc", "--noEmit"] },
+  { name: "lint", command: [...eslint, "--max-warnings", "0", ...folders] },
+  { name: "boundaries", command: ["depcruise", "--config", "shared/tooling/boundaries.cjs", "--output-type", "err", ...folders] },
+  { name: "unused", command: ["knip", "--cache", "--cache-location", ".cache/knip"] },
+  { name: "tests", command: ["vitest", "run", "--config", "shared/tooling/vitest.config.ts", "--reporter", "dot"] },
+];
+
+const fixes: readonly Step[] = [
+  { name: "lint", command: [...eslint, "--fix", ...folders] },
+  { name: "format", command: [...prettier, "--write", "."] },
+];
+
+function runStep(step: Step): boolean {
+  const started = performance.now();
+  const [command, ...args] = step.command;
+  if (command === undefined) throw new Error(`step ${step.name} has no command`);
+  const done = spawnSync(command, args, { stdio: "inherit" });
+  if (done.error) throw new Error(`cannot start ${command}`, { cause: done.error });
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  process.stdout.write(`${done.status === 0 ? "ok  " : "FAIL"} ${step.name} ${seconds} s\n`);
+  return done.status === 0;
+}
+
+mkdirSync(".cache", { recursive: true });
+const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : undefined;
+const chosen = (process.argv.includes("--fix") ? fixes : steps).filter((s) => only === undefined || s.name === only);
+const failed = chosen.filter((step) => !runStep(step));
+if (failed.length > 0) process.stdout.write(`failed: ${failed.map((s) => s.name).join(", ")}\n`);
+process.exitCode = failed.length === 0 && chosen.length > 0 ? 0 : 1;
