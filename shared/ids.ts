@@ -22,16 +22,23 @@ const reservedClusterNames: ReadonlySet<string> = new Set(["agent", "hub", "sni"
 export function parseFleetDomain(text: string): Result<FleetDomain> {
   const labels = text.split(".");
   if (text.length > MAX_FLEET_DOMAIN || labels.length < 2 || !labels.every((part) => label.test(part))) {
-    return rejected("ISTHMUS_FLEET_DOMAIN", `"${text}" is not a fleet domain: give two or more DNS labels, at most ${MAX_FLEET_DOMAIN} characters, such as acme.mesh`);
+    return rejected(
+      "ISTHMUS_FLEET_DOMAIN",
+      `"${text}" is not a fleet domain: give two or more DNS labels, at most ${MAX_FLEET_DOMAIN} characters, such as acme.mesh`,
+    );
   }
   return ok(text as FleetDomain);
 }
 
 export function parseClusterName(text: string): Result<ClusterName> {
   if (!label.test(text)) {
-    return rejected("ISTHMUS_CLUSTER_NAME", `"${text}" is not a cluster name: give one DNS label (a-z, 0-9, -), at most 63 characters`);
+    return rejected(
+      "ISTHMUS_CLUSTER_NAME",
+      `"${text}" is not a cluster name: give one DNS label (a-z, 0-9, -), at most 63 characters`,
+    );
   }
-  if (reservedClusterNames.has(text)) return rejected("ISTHMUS_CLUSTER_NAME", `"${text}" is a reserved name; choose another`);
+  if (reservedClusterNames.has(text))
+    return rejected("ISTHMUS_CLUSTER_NAME", `"${text}" is a reserved name; choose another`);
   return ok(text as ClusterName);
 }
 
@@ -76,15 +83,30 @@ export function parseSpiffeId(text: string): Result<ParsedSpiffeId> {
 }
 
 /** A workload's SPIFFE ID of this fleet, or why it is none. */
-export function parseWorkloadId(text: string, fleet: FleetDomain): Result<WorkloadName & { readonly cluster: ClusterName }> {
+export function parseWorkloadId(
+  text: string,
+  fleet: FleetDomain,
+): Result<WorkloadName & { readonly cluster: ClusterName }> {
   const parsed = parseSpiffeId(text);
   if (!parsed.ok) return parsed;
   const { trustDomain, path } = parsed.value;
   const [nsKey, namespace, saKey, serviceAccount] = path;
   const suffix = `.${fleet}`;
   const cluster = parseClusterName(trustDomain.endsWith(suffix) ? trustDomain.slice(0, -suffix.length) : "");
-  if (!cluster.ok || path.length !== 4 || nsKey !== "ns" || saKey !== "sa" || namespace === undefined || serviceAccount === undefined) {
-    return err([{ code: "ISTHMUS_SPIFFE_ID", message: `not a workload of ${fleet}: spiffe://<cluster>.${fleet}/ns/<namespace>/sa/<service account>` }]);
+  if (
+    !cluster.ok ||
+    path.length !== 4 ||
+    nsKey !== "ns" ||
+    saKey !== "sa" ||
+    namespace === undefined ||
+    serviceAccount === undefined
+  ) {
+    return err([
+      {
+        code: "ISTHMUS_SPIFFE_ID",
+        message: `not a workload of ${fleet}: spiffe://<cluster>.${fleet}/ns/<namespace>/sa/<service account>`,
+      },
+    ]);
   }
   return ok({ trustDomain: trustDomain as TrustDomain, cluster: cluster.value, namespace, serviceAccount });
 }

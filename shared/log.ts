@@ -34,7 +34,7 @@ export function jsonLog(level: LogLevel, write: (line: string) => void, base: Lo
 export function causeChain(error: unknown): readonly string[] {
   const chain: string[] = [];
   for (let at = error; at !== undefined && chain.length < 8; at = at instanceof Error ? at.cause : undefined) {
-    chain.push(at instanceof Error ? `${at.name}: ${at.message}` : String(at));
+    chain.push(at instanceof Error ? `${at.name}: ${at.message}` : JSON.stringify(at));
   }
   return chain;
 }

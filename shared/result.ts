@@ -2,8 +2,7 @@
 // Unexpected failures are thrown (with `cause`) and end the task: never turn one into a Problem.
 
 export type Result<T, E = readonly Problem[]> =
-  | { readonly ok: true; readonly value: T }
-  | { readonly ok: false; readonly error: E };
+  { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: E };
 
 /** The object a problem is about, as a user names it. `kind` is a Kubernetes kind or a noun of ours. */
 export interface ObjectRef {
@@ -32,6 +31,10 @@ export function err<E>(error: E): { readonly ok: false; readonly error: E } {
 }
 
 /** One problem as a rejected result: the commonest way out of a parser. */
-export function rejected(code: string, message: string, field?: string): { readonly ok: false; readonly error: readonly Problem[] } {
+export function rejected(
+  code: string,
+  message: string,
+  field?: string,
+): { readonly ok: false; readonly error: readonly Problem[] } {
   return err([field === undefined ? { code, message } : { code, message, field }]);
 }

@@ -27,3 +27,14 @@ export interface EncodedResource {
 export interface Snapshot {
   readonly resources: Readonly<Record<ResourceType, ReadonlyMap<string, EncodedResource>>>;
 }
+
+/**
+ * A message in proto3 JSON form with the proto's own snake_case field names, exactly as Envoy's documentation and a
+ * bootstrap file spell it: Any is an object with "@type", Duration is "0.5s", wrappers are bare values, enums are names.
+ * So a golden file can be read beside the Envoy documentation and fed to a real Envoy as it is.
+ */
+export type JsonMessage = { readonly [field: string]: JsonValue };
+export type JsonValue = string | number | boolean | null | JsonMessage | readonly JsonValue[];
+
+/** What translate returns: every resource of one proxy by type and name, not yet encoded. */
+export type ResourceSet = Readonly<Record<ResourceType, ReadonlyMap<string, JsonMessage>>>;

@@ -45,7 +45,8 @@ module.exports = {
     },
     {
       name: "pure-core-no-io",
-      comment: "what decides is a function of its arguments: no Node API, no package, so it is testable without a cluster",
+      comment:
+        "what decides is a function of its arguments: no Node API, no package, so it is testable without a cluster",
       severity: "error",
       from: { path: pure, pathNot: test },
       to: { dependencyTypes: ["core", "npm", "npm-optional", "npm-dev"] },
@@ -58,8 +59,18 @@ module.exports = {
       to: { path: "^(hub/(api|store|ca)|agent/(kube|ads|hub|identity|inject)|cli|deploy)/" },
     },
     gate("redis-gate", "ioredis/", "^hub/store/", "Redis keys, scripts and time-outs live in one folder"),
-    gate("grpc-gate", "@grpc/grpc-js/", "^(hub/api|agent/ads|agent/hub|shared/grpc)/", "stream handling lives where the streams are"),
-    gate("kubernetes-gate", "@kubernetes/client-node/", "^(agent/kube|cli)/", "a site must never load the Kubernetes client"),
+    gate(
+      "grpc-gate",
+      "@grpc/grpc-js/",
+      "^(hub/api|agent/ads|agent/hub|shared/grpc)/",
+      "stream handling lives where the streams are",
+    ),
+    gate(
+      "kubernetes-gate",
+      "@kubernetes/client-node/",
+      "^(agent/kube|cli)/",
+      "a site must never load the Kubernetes client",
+    ),
     gate("express-gate", "express/", "^(hub|agent)/admin-http|^hub/api/", "one HTTP surface per program"),
     gate("x509-gate", "@peculiar/", "^shared/pki/x509", "the reflect polyfill must load first, so one file imports it"),
     {

@@ -2,25 +2,51 @@
 // `--fix` (npm run fix) formats and applies lint fixes, and changes nothing else.
 // `--only NAME` runs one step. Every step runs even when one before it failed, so one run shows all there is to mend.
 import { spawnSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import process from "node:process";
+import { add, record, vitestTally, type Tally } from "./tally.ts";
 
 interface Step {
   readonly name: string;
   readonly command: readonly string[];
 }
 
+const vitestReport = ".cache/vitest.json";
 const folders = ["hub", "agent", "shared", "deploy", "test-clusters", "cli"];
-const eslint = ["eslint", "--config", "shared/tooling/eslint.config.mjs", "--cache", "--cache-location", ".cache/eslint"];
+const eslint = [
+  "eslint",
+  "--config",
+  "shared/tooling/eslint.config.mjs",
+  "--cache",
+  "--cache-location",
+  ".cache/eslint",
+];
 const prettier = ["prettier", "--log-level", "warn", "--cache", "--cache-location", ".cache/prettier"];
 
 const steps: readonly Step[] = [
   { name: "format", command: [...prettier, "--check", "."] },
   { name: "types", command: ["tsc", "--noEmit"] },
   { name: "lint", command: [...eslint, "--max-warnings", "0", ...folders] },
-  { name: "boundaries", command: ["depcruise", "--config", "shared/tooling/boundaries.cjs", "--output-type", "err", ...folders] },
+  {
+    name: "boundaries",
+    command: ["depcruise", "--config", "shared/tooling/boundaries.cjs", "--output-type", "err", ...folders],
+  },
   { name: "unused", command: ["knip", "--cache", "--cache-location", ".cache/knip"] },
-  { name: "tests", command: ["vitest", "run", "--config", "shared/tooling/vitest.config.ts", "--reporter", "dot"] },
+  {
+    name: "tests",
+    command: [
+      "vitest",
+      "run",
+      "--config",
+      "shared/tooling/vitest.config.ts",
+      "--reporter",
+      "dot",
+      "--reporter",
+      "json",
+      "--outputFile",
+      vitestReport,
+    ],
+  },
 ];
 
 const fixes: readonly Step[] = [
@@ -39,9 +65,21 @@ function runStep(step: Step): boolean {
   return done.status === 0;
 }
 
+/** A step is one test; the tests step is as many as vitest ran. */
+function tallyOf(step: Step, passed: boolean): Tally {
+  if (step.name === "tests") return vitestTally(vitestReport);
+  return passed ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
+}
+
 mkdirSync(".cache", { recursive: true });
+rmSync(vitestReport, { force: true });
 const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : undefined;
 const chosen = (process.argv.includes("--fix") ? fixes : steps).filter((s) => only === undefined || s.name === only);
-const failed = chosen.filter((step) => !runStep(step));
+const results = chosen.map((step) => {
+  const passed = runStep(step);
+  return { step, passed, tally: tallyOf(step, passed) };
+});
+const failed = results.filter((result) => !result.passed).map((result) => result.step);
+record(results.map((result) => result.tally).reduce(add), process.env["ISTHMUS_TALLY"]);
 if (failed.length > 0) process.stdout.write(`failed: ${failed.map((s) => s.name).join(", ")}\n`);
 process.exitCode = failed.length === 0 && chosen.length > 0 ? 0 : 1;

@@ -18,7 +18,9 @@ function stop(line) {
 
 /** Content hash of the lock file: the one thing that decides whether node_modules is current. */
 function lockDigest() {
-  return createHash("sha256").update(readFileSync(join(root, "package-lock.json"))).digest("hex");
+  return createHash("sha256")
+    .update(readFileSync(join(root, "package-lock.json")))
+    .digest("hex");
 }
 
 /** A lock directory, so that two commands started side by side do not run npm over each other. */
@@ -68,7 +70,8 @@ function installPackages() {
     process.stderr.write("installing npm packages (npm ci)\n");
     const args = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
     const done = spawnSync("npm", args, { cwd: root, stdio: ["ignore", 2, 2] });
-    if (done.status !== 0) stop("npm ci failed: see its message above; a registry that cannot be reached is the usual cause");
+    if (done.status !== 0)
+      stop("npm ci failed: see its message above; a registry that cannot be reached is the usual cause");
     writeFileSync(stamp, lockDigest());
     process.stderr.write(`installed in ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
   });
@@ -84,7 +87,9 @@ function findNode() {
   if (existsSync(pinned)) return pinned;
   if (Number(process.versions.node.split(".")[0]) >= NEEDED_MAJOR) return process.execPath;
   if (major("node") >= NEEDED_MAJOR) return "node";
-  return stop(`Isthmus needs Node ${NEEDED_MAJOR} or newer (this is ${process.versions.node}); install it from nodejs.org`);
+  return stop(
+    `Isthmus needs Node ${NEEDED_MAJOR} or newer (this is ${process.versions.node}); install it from nodejs.org`,
+  );
 }
 
 installPackages();

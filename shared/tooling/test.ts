@@ -1,0 +1,13 @@
+// `npm test`: the check, then the end-to-end core on one real fleet. The README's second command.
+import { spawnSync } from "node:child_process";
+import process from "node:process";
+
+const stages = [["shared/tooling/check.ts"], ["test-clusters/e2e.ts", "core"]];
+
+let failed = 0;
+for (const [script, ...args] of stages) {
+  const done = spawnSync(process.execPath, [script ?? "", ...args], { stdio: "inherit" });
+  if (done.error) throw new Error(`cannot start ${script ?? ""}`, { cause: done.error });
+  if (done.status !== 0) failed += 1;
+}
+process.exitCode = failed === 0 ? 0 : 1;
