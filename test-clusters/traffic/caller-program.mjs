@@ -1,0 +1,112 @@
+// Runs inside a pod (`node --input-type=module -e`), so it may import node:* only. Reads one JSON command a line,
+// answers one JSON line each. Requests go out as the pod's application would send them, through its sidecar.
+import http from "node:http";
+import net from "node:net";
+import { createInterface } from "node:readline";
+
+const keptAgents = new Map();
+
+/** "new": a connection of its own; any other name: one kept-alive connection that later requests of that name reuse. */
+function agentFor(connection) {
+  if (connection === undefined || connection === "new") return new http.Agent({ keepAlive: false });
+  const kept = keptAgents.get(connection) ?? new http.Agent({ keepAlive: true, maxSockets: 1 });
+  keptAgents.set(connection, kept);
+  return kept;
+}
+
+function request({ url, method = "GET", headers = {}, body, connection, timeoutMs = 10_000, agent }) {
+  const started = performance.now();
+  return new Promise((resolve) => {
+    const done = (answer) => resolve({ ms: performance.now() - started, ...answer });
+    const options = { method, headers, agent: agent ?? agentFor(connection), timeout: timeoutMs, path: rawPath(url) };
+    const sent = http.request(url, options, (response) => {
+      const chunks = [];
+      response.on("data", (chunk) => chunks.push(chunk));
+      response.on("error", (error) => done({ error: error.code ?? error.message }));
+      response.on("end", () =>
+        done({ status: response.statusCode, headers: response.headers, body: Buffer.concat(chunks).toString("utf8") }),
+      );
+    });
+    sent.on("timeout", () => sent.destroy(new Error("timeout")));
+    sent.on("error", (error) => done({ error: error.code ?? error.message }));
+    sent.end(body);
+  });
+}
+
+/** The path exactly as given: `new URL` would resolve `..` before Envoy sees it. */
+function rawPath(url) {
+  const match = /^[a-z]+:\/\/[^/]+(\/.*)?$/.exec(url);
+  return match?.[1] ?? "/";
+}
+
+/** Open loop: requests start on schedule whether or not earlier ones were answered, so a stall is seen by all that wait. */
+async function load({ url, rps, seconds, method, timeoutMs = 10_000, connections = 50 }) {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: connections });
+  const total = Math.round(rps * seconds);
+  const started = performance.now();
+  const result = { requests: 0, failed: 0, slowestMs: 0, statuses: {}, failures: [], clusters: {} };
+  const pending = new Set();
+  const one = async (index) => {
+    const sentAtMs = performance.now() - started;
+    const answer = await request({ url, method, timeoutMs, agent });
+    result.requests += 1;
+    result.slowestMs = Math.max(result.slowestMs, answer.ms);
+    const key = answer.error ?? String(answer.status);
+    result.statuses[key] = (result.statuses[key] ?? 0) + 1;
+    const cluster = answer.headers?.["x-shop-cluster"];
+    if (cluster !== undefined) result.clusters[cluster] = (result.clusters[cluster] ?? 0) + 1;
+    if (answer.status !== 200) {
+      result.failed += 1;
+      if (result.failures.length < 20)
+        result.failures.push({ index, sentAtMs, ms: answer.ms, key, body: answer.body?.slice(0, 200) });
+    }
+  };
+  for (let index = 0; index < total && !stopped; index += 1) {
+    const due = (index * 1000) / rps - (performance.now() - started);
+    if (due > 1) await new Promise((resolve) => setTimeout(resolve, due));
+    const job = one(index).finally(() => pending.delete(job));
+    pending.add(job);
+  }
+  await Promise.all(pending);
+  agent.destroy();
+  return result;
+}
+
+let stopped = false;
+
+/** Connects, sends `text` if any, and gathers what comes back until the peer ends, `bytes` arrived or the time is up. */
+function tcp({ host, port, text, bytes = 1, timeoutMs = 5_000 }) {
+  const started = performance.now();
+  return new Promise((resolve) => {
+    let received = "";
+    const socket = net.connect({ host, port });
+    const done = (end) => {
+      socket.destroy();
+      resolve({ received, end, ms: performance.now() - started });
+    };
+    socket.setTimeout(timeoutMs, () => done("timeout"));
+    socket.on("connect", () => text && socket.write(text));
+    socket.on("data", (chunk) => {
+      received += chunk.toString("utf8");
+      if (received.length >= bytes) done("received");
+    });
+    socket.on("end", () => done("closed"));
+    socket.on("error", (error) => done(error.code ?? error.message));
+  });
+}
+
+const operations = {
+  request,
+  load,
+  tcp,
+  stop: async () => {
+    stopped = true;
+    return {};
+  },
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, op, ...parameters } = JSON.parse(line);
+  if (op === "load") stopped = false;
+  void operations[op](parameters).then((answer) => process.stdout.write(`${JSON.stringify({ id, answer })}\n`));
+}

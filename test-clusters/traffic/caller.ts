@@ -1,0 +1,149 @@
+// A pod that makes requests for a test: one `kubectl exec` holds a small program open, and every request is a line to
+// it, so a request costs what it costs an application and not a process start.
+import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+
+export interface RequestOptions {
+  readonly url: string;
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  /** "new" (default) or the name of a kept-alive connection. */
+  readonly connection?: string;
+  readonly timeoutMs?: number;
+}
+
+export interface Answer {
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string | undefined>>;
+  readonly body?: string;
+  /** Socket error code; a response and an error exclude each other. */
+  readonly error?: string;
+  readonly ms: number;
+}
+
+export interface LoadOptions {
+  readonly url: string;
+  readonly rps: number;
+  readonly seconds: number;
+  readonly method?: string;
+  readonly timeoutMs?: number;
+  readonly connections?: number;
+}
+
+export interface LoadResult {
+  readonly requests: number;
+  readonly failed: number;
+  readonly slowestMs: number;
+  readonly statuses: Readonly<Record<string, number>>;
+  /** Answers per cluster, from the x-shop-cluster header of the demo application. */
+  readonly clusters: Readonly<Record<string, number>>;
+  readonly failures: readonly {
+    readonly sentAtMs: number;
+    readonly ms: number;
+    readonly key: string;
+    readonly body?: string;
+  }[];
+}
+
+export interface TcpOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly text?: string;
+  readonly bytes?: number;
+  readonly timeoutMs?: number;
+}
+
+export interface TcpAnswer {
+  readonly received: string;
+  readonly end: string;
+  readonly ms: number;
+}
+
+export interface Caller {
+  request(options: RequestOptions): Promise<Answer>;
+  load(options: LoadOptions): Promise<LoadResult>;
+  tcp(options: TcpOptions): Promise<TcpAnswer>;
+  /** Ends a running load early; its promise resolves with what was counted. */
+  stop(): Promise<void>;
+  close(): void;
+}
+
+export interface CallerPlace {
+  readonly kubectl: string;
+  readonly kubeconfigPath: string;
+  readonly context: string;
+  readonly namespace: string;
+  /** `deploy/NAME` or a pod's name. */
+  readonly target: string;
+  readonly container: string;
+}
+
+const program = readFileSync(new URL("./caller-program.mjs", import.meta.url), "utf8");
+
+function execArguments(place: CallerPlace): readonly string[] {
+  const where = ["--kubeconfig", place.kubeconfigPath, "--context", place.context, "-n", place.namespace];
+  return [
+    ...where,
+    "exec",
+    "-i",
+    place.target,
+    "-c",
+    place.container,
+    "--",
+    "node",
+    "--input-type=module",
+    "-e",
+    program,
+  ];
+}
+
+export function openCaller(place: CallerPlace): Caller {
+  const child = spawn(place.kubectl, execArguments(place), { stdio: ["pipe", "pipe", "pipe"] });
+  const waiting = new Map<number, { resolve: (answer: unknown) => void; reject: (error: Error) => void }>();
+  let nextId = 0;
+  const stderrText = watchEnd(child, (error) => {
+    for (const { reject } of waiting.values()) reject(error);
+    waiting.clear();
+  });
+  createInterface({ input: child.stdout }).on("line", (line) => {
+    const { id, answer } = JSON.parse(line) as { id: number; answer: unknown };
+    waiting.get(id)?.resolve(answer);
+    waiting.delete(id);
+  });
+  const send = <T>(op: string, parameters: object): Promise<T> =>
+    new Promise((resolve, reject) => {
+      if (child.exitCode !== null) {
+        reject(new Error(`caller in ${place.context}/${place.namespace}/${place.target} has ended: ${stderrText()}`));
+        return;
+      }
+      const id = (nextId += 1);
+      waiting.set(id, { resolve: resolve as (answer: unknown) => void, reject });
+      child.stdin.write(`${JSON.stringify({ id, op, ...parameters })}\n`);
+    });
+  return {
+    request: (options) => send("request", options),
+    load: (options) => send("load", options),
+    tcp: (options) => send("tcp", options),
+    stop: async () => {
+      await send("stop", {});
+    },
+    close: () => {
+      child.stdin.end();
+      child.kill("SIGTERM");
+    },
+  };
+}
+
+/** Calls `ended` with the reason once the program is gone; returns a reader of what it wrote to standard error. */
+function watchEnd(child: ChildProcessWithoutNullStreams, ended: (error: Error) => void): () => string {
+  let text = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    text = (text + chunk.toString("utf8")).slice(-2000);
+  });
+  child.on("error", (error) => ended(new Error("cannot start kubectl", { cause: error })));
+  child.on("close", (code) => ended(new Error(`caller ended with status ${String(code)}: ${text.trim()}`)));
+  child.stdin.on("error", () => undefined); // EPIPE after the end: `close` reports the reason
+  return () => text.trim();
+}
