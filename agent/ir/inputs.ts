@@ -108,7 +108,10 @@ export interface TcpRouteInput {
   readonly matches: readonly { readonly name: string; readonly ports: readonly number[] }[];
 }
 
-/** One immutable view of everything an agent knows. Arrays may be in any order; buildIr sorts. */
+/**
+ * One immutable view of everything an agent knows. Arrays may be in any order; buildIr sorts. An array whose members did not
+ * change should be the same array again: the indexes over it are remembered by its identity.
+ */
 export interface MeshInputs {
   readonly fleetDomain: FleetDomain;
   readonly cluster: ClusterName;
@@ -125,4 +128,8 @@ export interface MeshInputs {
   readonly remote: readonly RegistryRecord[];
   readonly ownGateways: readonly GatewayAddress[];
   readonly revokedTrustDomains: readonly string[];
+  /** Every namespace that exists here: a ServiceImport appears in all of them (KEP-1645). Absent: the mesh namespaces. */
+  readonly namespaces?: readonly string[];
+  /** Where this member is, published with its gateways. Absent: unknown. */
+  readonly ownLocality?: { readonly region: string; readonly zone: string };
 }

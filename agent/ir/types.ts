@@ -2,7 +2,7 @@
 // not how Envoy is told. Plain readonly data, sorted, no Kubernetes types, no protobuf. One value per push: CDS, EDS,
 // LDS, RDS and SDS of a push come from the same one. Built by buildIr; read by agent/xds, by status and by `explain`.
 import type { ClusterName, FleetDomain, SpiffeId, TrustDomain } from "../../shared/ids.ts";
-import type { GatewayAddress } from "../../shared/registry.ts";
+import type { ExportedPort, GatewayAddress } from "../../shared/registry.ts";
 
 /** How a port is spoken: decides HCM or tcp_proxy, and whether inspectors may wait for the client's first byte. */
 export type AppProtocol = "http" | "http2" | "grpc" | "tcp" | "tcp-server-first" | "tls";
@@ -24,6 +24,8 @@ export interface LocalEndpoint {
   readonly workloadKind: string;
   readonly workloadName: string;
   readonly zone: string;
+  /** Set for a pod with a DNS name of its own (`pod-0.svc.ns`): StatefulSets behind a headless service. */
+  readonly hostname?: string;
 }
 
 /** Another member as a source of endpoints for one port: its gateways, with the weight of its ready pods behind them. */
@@ -59,8 +61,9 @@ export interface ServiceIr {
   readonly scope: "cluster" | "fleet";
   readonly namespace: string;
   readonly name: string;
-  /** Addresses an application's connection shows before the redirect. */
+  /** Addresses an application's connection shows before the redirect: cluster IPs; of a headless service the addresses of its endpoints. */
   readonly vips: readonly string[];
+  /** Full names, valid from every namespace; the bare name is the caller's own namespace's and no part of a shared value. */
   readonly hostnames: readonly string[];
   readonly headless: boolean;
   readonly ports: readonly ServicePortIr[];
@@ -83,8 +86,13 @@ export interface GrantIr {
   readonly destinationServiceAccount: string;
   /** Empty: any port. */
   readonly ports: readonly number[];
-  /** "any": no HTTP restriction (TCPRoute only). Otherwise ORed matches. */
+  /** "any": no HTTP restriction (TCPRoute only). Otherwise ORed matches; none means that no HTTP request is granted. */
   readonly http: "any" | readonly HttpMatchIr[];
+  /**
+   * Set when the target has a TCPRoute: `ports` are granted to raw TCP too. Without it the grant speaks of HTTP alone and opens no raw TCP
+   * port: bytes that are no HTTP request match no HTTPRouteGroup.
+   */
+  readonly tcp?: true;
 }
 
 export interface SourceIr {
@@ -110,6 +118,18 @@ export interface WorkloadIr {
   readonly workloadKind: string;
   readonly workloadName: string;
   readonly inbound: readonly InboundPortIr[];
+}
+
+/** A ServiceImport that should exist here, with what its derived Service must carry (KEP-1645: UDP and SCTP ports are kept). */
+export interface ServiceImportIr {
+  readonly namespace: string;
+  readonly name: string;
+  readonly type: "ClusterSetIP" | "Headless";
+  readonly ports: readonly ExportedPort[];
+  /** VIP of the derived Service once it has one; empty before, and for Headless. */
+  readonly ips: readonly string[];
+  /** Members that export it, sorted. */
+  readonly clusters: readonly string[];
 }
 
 /** An exported service port as the gateway sees it: one filter chain per caller (peer). */
