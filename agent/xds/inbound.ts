@@ -1,0 +1,149 @@
+// LDS, server side: the inbound listener. Each port that a service declares takes mutual TLS from the mesh; plaintext is answered
+// 403 with the reason where it is HTTP, and closed where it is not. Called by translate.
+// The mesh's TLS is told from an application's own by its ALPN, so both may share a port in permissive mode.
+import type { FleetDomain } from "../../shared/ids.ts";
+import type { InboundPortIr } from "../ir/types.ts";
+import { isHttp } from "./clusters.ts";
+import { answerAll, connectionManager } from "./connection-manager.ts";
+import { anyAddress, httpInspector, originalDst, tcpProxy, tlsInspector } from "./listeners.ts";
+import { fixedNames, formatName } from "./names.ts";
+import { httpPolicyFilters, tcpPolicyFilters, type Policy } from "./rbac.ts";
+import type { JsonMessage } from "./resource.ts";
+import { mutualTlsOnly, undeliveredHeader } from "./routes.ts";
+import { downstreamTls, meshAlpn } from "./tls.ts";
+import { extension } from "./typed-config.ts";
+
+const INBOUND_PORT = 15003;
+
+/** Keepalive for connections that applications leave idle: a vanished caller must not hold its connection for ever. */
+export const keepaliveSocket: readonly JsonMessage[] = [
+  { description: "SO_KEEPALIVE", level: 1, name: 9, int_value: 1, state: "STATE_PREBIND" },
+  { description: "TCP_KEEPIDLE s", level: 6, name: 4, int_value: 60, state: "STATE_PREBIND" },
+  { description: "TCP_KEEPINTVL s", level: 6, name: 5, int_value: 10, state: "STATE_PREBIND" },
+  { description: "TCP_KEEPCNT", level: 6, name: 6, int_value: 3, state: "STATE_PREBIND" },
+];
+
+/** Answers of the sidecar itself: "never reached the application" for the caller's sidecar, and the reason of a refusal for people. */
+const localReplies: JsonMessage = {
+  mappers: [
+    {
+      filter: { response_flag_filter: { flags: ["UF", "UH"] } },
+      headers_to_add: [{ header: { key: undeliveredHeader, value: "1" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" }],
+    },
+    {
+      filter: {
+        status_code_filter: { comparison: { op: "EQ", value: { default_value: 403, runtime_key: "isthmus.refused" } } },
+      },
+      body_format_override: {
+        text_format_source: {
+          inline_string: "isthmus: no TrafficTarget lets %DOWNSTREAM_PEER_URI_SAN% make this request here\n",
+        },
+      },
+    },
+  ],
+};
+
+const callerIdentity: JsonMessage = {
+  forward_client_cert_details: "SANITIZE_SET",
+  set_current_client_cert_details: { uri: true },
+};
+
+function httpChains(port: number, tls: JsonMessage): readonly JsonMessage[] {
+  const mesh = formatName({ kind: "inbound", port });
+  const plaintext = formatName({ kind: "inbound-plaintext", port });
+  return [
+    {
+      name: mesh,
+      filter_chain_match: { destination_port: port, application_protocols: [meshAlpn] },
+      transport_socket: tls,
+      filters: [
+        connectionManager({
+          statPrefix: "inbound",
+          codec: "HTTP2",
+          routes: { rds: mesh },
+          filters: httpPolicyFilters,
+          extra: { ...callerIdentity, local_reply_config: localReplies },
+        }),
+      ],
+    },
+    {
+      name: plaintext,
+      filter_chain_match: { destination_port: port },
+      filters: [
+        connectionManager({
+          statPrefix: "inbound-plaintext",
+          codec: "AUTO",
+          routes: { rds: plaintext },
+          extra: callerIdentity,
+        }),
+      ],
+    },
+  ];
+}
+
+function tcpChains(port: number, tls: JsonMessage, policy: Policy): readonly JsonMessage[] {
+  const application = tcpProxy("inbound", formatName({ kind: "application", port, protocol: "tcp" }));
+  const mesh = {
+    name: formatName({ kind: "inbound", port }),
+    filter_chain_match: { destination_port: port, application_protocols: [meshAlpn] },
+    transport_socket: tls,
+    filters: [...tcpPolicyFilters(policy, port), application],
+  };
+  if (!policy.permissive) return [mesh];
+  const name = formatName({ kind: "inbound-plaintext", port });
+  return [mesh, { name, filter_chain_match: { destination_port: port }, filters: [application] }];
+}
+
+/** HTTP to a port that no service declares. A match without a port is reached only when no chain has the port. */
+const undeclaredHttp: JsonMessage = {
+  name: fixedNames.undeclaredHttp,
+  filter_chain_match: { application_protocols: ["http/1.0", "http/1.1", "h2c"] },
+  filters: [
+    connectionManager({
+      statPrefix: "undeclared",
+      codec: "AUTO",
+      routes: { inline: answerAll(fixedNames.undeclaredHttp, 403, `${mutualTlsOnly} No service declares this port.`) },
+    }),
+  ],
+};
+
+/** Permissive: any port reaches the application as if there were no sidecar, over loopback like the declared ones. */
+const undeclaredPassthrough: JsonMessage = {
+  name: fixedNames.undeclaredApplication,
+  filters: [
+    extension("envoy.filters.network.set_filter_state", "envoy.extensions.filters.network.set_filter_state.v3.Config", {
+      on_new_connection: [
+        {
+          object_key: "envoy.network.transport_socket.original_dst_address",
+          format_string: { text_format_source: { inline_string: "127.0.0.1:%DOWNSTREAM_LOCAL_PORT%" } },
+        },
+      ],
+    }),
+    tcpProxy("undeclared", fixedNames.undeclaredApplication),
+  ],
+};
+
+export interface InboundInput {
+  readonly ports: readonly InboundPortIr[];
+  readonly policy: Policy;
+  readonly fleet: FleetDomain;
+}
+
+export function inboundListener({ ports, policy, fleet }: InboundInput): JsonMessage {
+  const tls = downstreamTls(fleet, [meshAlpn]);
+  const declared = ports.flatMap(({ port, protocol }) =>
+    isHttp(protocol) ? httpChains(port, tls) : tcpChains(port, tls, policy),
+  );
+  return {
+    name: fixedNames.inboundListener,
+    stat_prefix: fixedNames.inboundListener,
+    traffic_direction: "INBOUND",
+    address: anyAddress(INBOUND_PORT),
+    socket_options: keepaliveSocket,
+    listener_filters: [originalDst, tlsInspector, httpInspector],
+    listener_filters_timeout: "0.1s",
+    continue_on_listener_filters_timeout: true,
+    filter_chains: policy.permissive ? declared : [...declared, undeclaredHttp],
+    ...(policy.permissive ? { default_filter_chain: undeclaredPassthrough } : {}),
+  };
+}

@@ -1,0 +1,121 @@
+// RDS: a client's routes to one service port (retries by method, the caller's HTTP version noted) and a server's routes to
+// its application (policy, HTTP version restored). Called by translate. The address chose the service, so every host name
+// routes alike: a trailing dot, a bare name or somebody else's Host header changes nothing.
+import type { AppProtocol } from "../ir/types.ts";
+import { answerAll } from "./connection-manager.ts";
+import { formatName } from "./names.ts";
+import { httpPolicy, type Policy } from "./rbac.ts";
+import type { JsonMessage } from "./resource.ts";
+import { extension } from "./typed-config.ts";
+
+/** HTTP version that the application spoke: the hop between sidecars is always HTTP/2. */
+export const protocolHeader = "x-isthmus-protocol";
+
+/** On a server sidecar's own answer when its application was never reached: then even a POST may be sent elsewhere. */
+export const undeliveredHeader = "x-isthmus-undelivered";
+
+/** RFC 9110 9.2.2: sent twice they do what once would. */
+const idempotentMethods = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE";
+
+const otherHostsAndPriorities: JsonMessage = {
+  num_retries: 3,
+  retriable_headers: [{ name: undeliveredHeader, present_match: true }],
+  retry_host_predicate: [
+    extension(
+      "envoy.retry_host_predicates.previous_hosts",
+      "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+    ),
+  ],
+  host_selection_retry_max_attempts: "5",
+  retry_priority: extension(
+    "envoy.retry_priorities.previous_priorities",
+    "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+    { update_frequency: 1 },
+  ),
+  retry_back_off: { base_interval: "0.01s", max_interval: "0.1s" },
+};
+
+/** `reset` delivered one POST four times (envoy-facts 9), so it is for idempotent methods alone. An application's own 5xx is its answer. */
+const retryIdempotent: JsonMessage = {
+  retry_on: "reset,connect-failure,refused-stream,retriable-headers",
+  ...otherHostsAndPriorities,
+};
+const retryUndelivered: JsonMessage = {
+  retry_on: "connect-failure,refused-stream,retriable-headers",
+  ...otherHostsAndPriorities,
+};
+
+function clientRoute(match: JsonMessage, cluster: string, retry: JsonMessage): JsonMessage {
+  return { match: { prefix: "/", ...match }, route: { cluster, timeout: "0s", retry_policy: retry } };
+}
+
+/** Routes of a client to one service port; `name` is also the upstream cluster. */
+export function outboundRoutes(name: string): JsonMessage {
+  const idempotent = { headers: [{ name: ":method", string_match: { safe_regex: { regex: idempotentMethods } } }] };
+  return {
+    name,
+    validate_clusters: false,
+    virtual_hosts: [
+      {
+        name,
+        domains: ["*"],
+        request_headers_to_add: [
+          { header: { key: protocolHeader, value: "%PROTOCOL%" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
+        ],
+        response_headers_to_remove: [undeliveredHeader],
+        routes: [clientRoute(idempotent, name, retryIdempotent), clientRoute({}, name, retryUndelivered)],
+      },
+    ],
+  };
+}
+
+export interface ServerPort {
+  readonly port: number;
+  readonly protocol: AppProtocol;
+}
+
+function serverRoute(cluster: string, match: JsonMessage = {}): JsonMessage {
+  return { match: { prefix: "/", ...match }, route: { cluster, timeout: "0s" } };
+}
+
+function applicationRoutes({ port, protocol }: ServerPort): readonly JsonMessage[] {
+  const h2 = formatName({ kind: "application", port, protocol: "h2" });
+  if (protocol !== "http") return [serverRoute(h2)];
+  const spokeHttp2 = { headers: [{ name: protocolHeader, string_match: { exact: "HTTP/2" } }] };
+  return [serverRoute(h2, spokeHttp2), serverRoute(formatName({ kind: "application", port, protocol: "h1" }))];
+}
+
+/** Routes of a server behind mutual TLS: the policy is on the virtual host, so open connections obey a change at once. */
+export function inboundRoutes(serverPort: ServerPort, policy: Policy): JsonMessage {
+  const name = formatName({ kind: "inbound", port: serverPort.port });
+  return {
+    name,
+    validate_clusters: false,
+    virtual_hosts: [
+      {
+        name,
+        domains: ["*"],
+        request_headers_to_remove: [protocolHeader],
+        typed_per_filter_config: httpPolicy(policy),
+        routes: applicationRoutes(serverPort),
+      },
+    ],
+  };
+}
+
+export const mutualTlsOnly =
+  "isthmus: this port takes mutual TLS from workloads of the mesh only; is the caller's namespace labelled for injection, and its pod restarted since?";
+
+/** Routes for callers without a sidecar: refused with the reason; in permissive mode served. */
+export function plaintextRoutes({ port, protocol }: ServerPort, permissive: boolean): JsonMessage {
+  const name = formatName({ kind: "inbound-plaintext", port });
+  if (!permissive) return answerAll(name, 403, mutualTlsOnly);
+  const cluster = formatName({ kind: "application", port, protocol: protocol === "http" ? "same" : "h2" });
+  return {
+    name,
+    validate_clusters: false,
+    virtual_hosts: [
+      { name, domains: ["*"], request_headers_to_remove: [protocolHeader], routes: [serverRoute(cluster)] },
+    ],
+  };
+}

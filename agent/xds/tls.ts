@@ -1,0 +1,72 @@
+// TLS contexts of the mesh: client to server sidecar (through gateways that only pass it on), and the gateway's health chain.
+// Certificates and trust come by SDS; a context here changes only with the fleet's name, so that no listener drains on renewal.
+import type { FleetDomain } from "../../shared/ids.ts";
+import { fixedNames, localSni } from "./names.ts";
+import type { JsonMessage } from "./resource.ts";
+import { extension, fromAds } from "./typed-config.ts";
+
+/**
+ * Offered by our sidecars alone: tells the mesh's TLS from TLS that an application originates, which shares the port. The codec
+ * is fixed on both sides, so the protocol inside needs no name of its own.
+ */
+export const meshAlpn = "isthmus";
+
+const tlsExtension = "envoy.transport_sockets.tls";
+const tlsTypes = "envoy.extensions.transport_sockets.tls.v3";
+
+/** Every peer is an Envoy of ours. */
+const tlsParams: JsonMessage = { tls_minimum_protocol_version: "TLSv1_3", tls_maximum_protocol_version: "TLSv1_3" };
+
+function sds(name: string): JsonMessage {
+  return { name, sds_config: fromAds };
+}
+
+/** RE2 text that matches `text` and nothing else. */
+export function escapeRegex(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
+}
+
+/** RE2 for one member's trust domain, whichever: one label, so that no deeper name can pose as a member. */
+export function anyTrustDomainRegex(fleet: FleetDomain): string {
+  return `[a-z0-9-]+\\.${escapeRegex(fleet)}`;
+}
+
+/** A SPIFFE ID of a workload of this fleet. A prefix would not do: `spiffe://` + anything is a prefix of a foreign domain. */
+function anyWorkloadRegex(fleet: FleetDomain): string {
+  return `spiffe://${anyTrustDomainRegex(fleet)}/ns/[^/]+/sa/[^/]+`;
+}
+
+/** Client side of a service port: who may answer is an exact list (SDS), the server's name is chosen per endpoint in EDS. */
+export function upstreamTls(identities: string, fleet: FleetDomain): JsonMessage {
+  return extension(tlsExtension, `${tlsTypes}.UpstreamTlsContext`, {
+    common_tls_context: {
+      tls_params: tlsParams,
+      alpn_protocols: [meshAlpn],
+      tls_certificate_sds_secret_configs: [sds(fixedNames.svid)],
+      validation_context_sds_secret_config: sds(identities),
+    },
+    sni: localSni(fleet),
+    auto_host_sni: true,
+    // a resumed session skips the check against roots and identities that have changed since
+    max_session_keys: 0,
+  });
+}
+
+/** Server side: any workload of the fleet may connect, RBAC decides what it may do. */
+export function downstreamTls(fleet: FleetDomain, alpn: readonly string[]): JsonMessage {
+  const uri = { san_type: "URI", matcher: { safe_regex: { regex: anyWorkloadRegex(fleet) } } };
+  return extension(tlsExtension, `${tlsTypes}.DownstreamTlsContext`, {
+    common_tls_context: {
+      tls_params: tlsParams,
+      alpn_protocols: [...alpn],
+      tls_certificate_sds_secret_configs: [sds(fixedNames.svid)],
+      combined_validation_context: {
+        default_validation_context: { match_typed_subject_alt_names: [uri] },
+        validation_context_sds_secret_config: sds(fixedNames.roots),
+      },
+    },
+    require_client_certificate: true,
+    disable_stateless_session_resumption: true,
+    disable_stateful_session_resumption: true,
+  });
+}
