@@ -1,0 +1,89 @@
+// buildIr: everything the agent knows, turned into what the mesh means. Called on every change by agent/main.ts, always
+// with the whole of the inputs; results of unchanged records are remembered, so the cost is that of the change.
+// It must never fail: what cannot be understood becomes a Problem on its object, and the rest of the mesh does not notice.
+import { trustDomainOf } from "../../shared/ids.ts";
+import type { Problem } from "../../shared/result.ts";
+import { buildExportPorts } from "./exports.ts";
+import { fleetServices } from "./imports.ts";
+import type { MeshInputs } from "./inputs.ts";
+import { keepMemory, memoryAfter } from "./memo.ts";
+import { compareText, sortedUnique } from "./order.ts";
+import { buildPeers } from "./peers.ts";
+import { buildGrants } from "./permissions.ts";
+import { checkServerFirst, checkSlices, localServices, type LocalService } from "./services.ts";
+import { share, shareList } from "./sharing.ts";
+import type { MeshIr, ServiceIr } from "./types.ts";
+import { buildWorkloads } from "./workloads.ts";
+
+export interface BuiltIr {
+  readonly ir: MeshIr;
+  readonly problems: readonly Problem[];
+}
+
+function clusterServices(inputs: MeshInputs, services: readonly LocalService[]): readonly ServiceIr[] {
+  const namespaces = new Set(inputs.meshNamespaces);
+  return services.flatMap(({ ir }) => (ir !== undefined && namespaces.has(ir.namespace) ? [ir] : []));
+}
+
+/** Parts deep-equal to those of `previous` are the same objects again; `previous` never changes a value. */
+function shareIr(previous: MeshIr | undefined, next: MeshIr): MeshIr {
+  if (previous === undefined) return next;
+  const shared: MeshIr = {
+    ...next,
+    services: shareList(previous.services, next.services, (service) => service.key),
+    grants: shareList(previous.grants, next.grants, ({ origin }) => `${origin.namespace}/${origin.name}`),
+    workloads: shareList(previous.workloads, next.workloads, (workload) => `${workload.namespace}/${workload.podName}`),
+    exportPorts: shareList(
+      previous.exportPorts,
+      next.exportPorts,
+      (port) => `${port.namespace}/${port.service}/${port.port}`,
+    ),
+    peers: shareList(previous.peers, next.peers, (peer) => peer.cluster),
+    revokedTrustDomains: share(previous.revokedTrustDomains, next.revokedTrustDomains),
+  };
+  const fields = Object.keys(shared) as (keyof MeshIr)[];
+  return fields.every((field) => shared[field] === previous[field]) ? previous : shared;
+}
+
+function compareProblems(a: Problem, b: Problem): number {
+  return compareText(sortKey(a), sortKey(b));
+}
+
+function sortKey({ object, field, code, message }: Problem): string {
+  return [object?.kind, object?.namespace, object?.name, field, code, message].map((part) => part ?? "").join("\u0000");
+}
+
+export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
+  const memory = memoryAfter(previous, inputs);
+  const local = localServices(memory, inputs);
+  const cluster = clusterServices(inputs, local);
+  const fleet = fleetServices(memory, inputs, local);
+  const { workloads, problems: portProblems } = buildWorkloads(memory, inputs, local);
+  const { grants, problems: grantProblems } = buildGrants(memory, inputs);
+  const { peers, problems: peerProblems } = buildPeers(memory, inputs);
+  const services = [...cluster, ...fleet.services];
+  const ir: MeshIr = {
+    fleetDomain: inputs.fleetDomain,
+    cluster: inputs.cluster,
+    trustDomain: trustDomainOf(inputs.cluster, inputs.fleetDomain),
+    permissive: inputs.permissive,
+    services,
+    grants,
+    workloads,
+    exportPorts: buildExportPorts(memory, inputs, local),
+    peers,
+    revokedTrustDomains: sortedUnique(inputs.revokedTrustDomains),
+  };
+  const problems = [
+    ...fleet.problems,
+    ...portProblems,
+    ...grantProblems,
+    ...peerProblems,
+    ...checkSlices(memory, inputs),
+    ...checkServerFirst(services),
+  ];
+  const shared = shareIr(previous, ir);
+  keepMemory(memory, shared);
+  keepMemory(memory, inputs);
+  return { ir: shared, problems: problems.sort(compareProblems) };
+}

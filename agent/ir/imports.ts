@@ -1,0 +1,161 @@
+// Services of the fleet (`clusterset.local`) as a client here sees them: who answers, in which order, under which
+// identities; and which ServiceImports should exist. Called by build.ts and by the ServiceImport writer.
+import { trustDomainOf, workloadSpiffeId, type SpiffeId } from "../../shared/ids.ts";
+import type { ExportedPort, GatewayAddress } from "../../shared/registry.ts";
+import type { Problem } from "../../shared/result.ts";
+import { localityPriorities } from "../failover/priority.ts";
+import { fleetUnions, servesPort, type Constituent, type FleetUnion } from "./fleet-union.ts";
+import type { MeshInputs } from "./inputs.ts";
+import { memoryAfter, remember, tableOf, topic, type Memory } from "./memo.ts";
+import { compareText, sortedUnique } from "./order.ts";
+import { protocolFamily, protocolOf } from "./protocols.ts";
+import { localServices, type LocalPort, type LocalService } from "./services.ts";
+import { MAX_SNI_LENGTH, sniFits, sniName, type SniParts } from "./sni.ts";
+import { share } from "./sharing.ts";
+import type { Origin, RemoteBackend, ServiceImportIr, ServiceIr, ServicePortIr } from "./types.ts";
+
+type Caller = Pick<MeshInputs, "cluster" | "fleetDomain">;
+
+interface FleetService {
+  readonly ir: ServiceIr;
+  readonly problems: readonly Problem[];
+}
+
+function compareAddresses(a: GatewayAddress, b: GatewayAddress): number {
+  return compareText(a.host, b.host) || a.port - b.port;
+}
+
+function sniParts(caller: Caller, union: FleetUnion, port: ExportedPort, constituent: Constituent): SniParts {
+  const { namespace, name: service } = union;
+  const { cluster, fleetDomain } = caller;
+  return { port: port.port, service, namespace, caller: cluster, callee: constituent.cluster, fleetDomain };
+}
+
+/** A member without a reachable gateway offers nothing to send to, however many pods it has. */
+function remoteBackends(caller: Caller, union: FleetUnion, port: ExportedPort): readonly RemoteBackend[] {
+  const priority = localityPriorities(union.constituents.some(({ local }) => local !== undefined)).remote;
+  return union.constituents
+    .flatMap((constituent): RemoteBackend[] => {
+      const { cluster, record, capacity, gateway, local } = constituent;
+      const sni = sniParts(caller, union, port, constituent);
+      if (local !== undefined || gateway === undefined || gateway.addresses.length === 0) return [];
+      if (!servesPort(record, port) || !sniFits(sni)) return [];
+      const known = capacity?.ports.find((offered) => offered.port === port.port);
+      return [
+        {
+          cluster,
+          gateways: [...gateway.addresses].sort(compareAddresses),
+          sni: sniName(sni),
+          ready: known?.ready ?? 0,
+          total: known?.total ?? 0,
+          priority,
+          region: gateway.region,
+          zone: gateway.zone,
+        },
+      ];
+    })
+    .sort((a, b) => compareText(a.cluster, b.cluster));
+}
+
+/** Exact IDs of every member that answers the port; each is vouched for by its own member's name-constrained CA. */
+function identitiesOf(
+  caller: Caller,
+  union: FleetUnion,
+  port: ExportedPort,
+  own: LocalPort | undefined,
+): readonly SpiffeId[] {
+  const remote = union.constituents
+    .filter(({ local, record }) => local === undefined && servesPort(record, port))
+    .flatMap(({ cluster, record }) => {
+      const trustDomain = trustDomainOf(cluster, caller.fleetDomain);
+      return record.serviceAccounts.map((serviceAccount) =>
+        workloadSpiffeId({ trustDomain, namespace: union.namespace, serviceAccount }),
+      );
+    });
+  return sortedUnique([...remote, ...(own?.identities ?? [])]) as SpiffeId[];
+}
+
+function localPort(union: FleetUnion, port: ExportedPort): LocalPort | undefined {
+  const local = union.constituents.find((constituent) => constituent.local !== undefined)?.local;
+  const own = local?.ports.find((candidate) => candidate.port === port.port);
+  return own !== undefined && protocolFamily(own.protocol) === protocolFamily(protocolOf(port)) ? own : undefined;
+}
+
+function fleetPort(caller: Caller, union: FleetUnion, port: ExportedPort): ServicePortIr {
+  const own = localPort(union, port);
+  return {
+    name: port.name,
+    port: port.port,
+    protocol: protocolOf(port),
+    local: own?.endpoints ?? [],
+    remote: remoteBackends(caller, union, port),
+    identities: identitiesOf(caller, union, port, own),
+  };
+}
+
+function longNames(caller: Caller, union: FleetUnion, origin: Origin): readonly Problem[] {
+  return union.ports.flatMap((port) =>
+    union.constituents
+      .filter((constituent) => constituent.local === undefined && !sniFits(sniParts(caller, union, port, constituent)))
+      .map(({ cluster }) => ({
+        code: "ISTHMUS_SNI_LENGTH",
+        message: `port ${port.port} cannot be reached in ${cluster}: its SNI name would pass ${MAX_SNI_LENGTH} characters; choose a shorter service or namespace name`,
+        object: origin,
+        field: "metadata.name",
+      })),
+  );
+}
+
+function fleetService(caller: Caller, union: FleetUnion): FleetService {
+  const { namespace, name } = union;
+  const origin = { kind: "ServiceImport", namespace, name };
+  const ir: ServiceIr = {
+    key: `fleet/${namespace}/${name}`,
+    scope: "fleet",
+    namespace,
+    name,
+    vips: sortedUnique(union.derived?.clusterIps ?? []),
+    hostnames: [`${name}.${namespace}.svc.clusterset.local`],
+    headless: union.type === "Headless",
+    ports: union.ports.filter((port) => port.protocol === "TCP").map((port) => fleetPort(caller, union, port)),
+    origin,
+  };
+  return { ir, problems: longNames(caller, union, origin) };
+}
+
+const fleetServiceTopic = topic<FleetService>("fleet service");
+
+export function fleetServices(
+  memory: Memory,
+  inputs: MeshInputs,
+  services: readonly LocalService[],
+): { readonly services: readonly ServiceIr[]; readonly problems: readonly Problem[] } {
+  const table = tableOf(memory, fleetServiceTopic);
+  const built = fleetUnions(memory, inputs, services).map((union) =>
+    remember(table, union.key, [inputs.cluster, inputs.fleetDomain, union], (last) =>
+      share(last, fleetService(inputs, union)),
+    ),
+  );
+  return { services: built.map(({ ir }) => ir), problems: built.flatMap(({ problems }) => problems) };
+}
+
+/** A Service with several ports needs a name for each; exporters may disagree on having one. */
+function namedPorts(ports: readonly ExportedPort[]): readonly ExportedPort[] {
+  return ports.length < 2 ? ports : ports.map((port) => (port.name === "" ? { ...port, name: `p${port.port}` } : port));
+}
+
+/** What should exist: an import in every namespace of ours that has the name, exporters included. */
+export function selectImports(inputs: MeshInputs): readonly ServiceImportIr[] {
+  const namespaces = new Set(inputs.namespaces ?? inputs.meshNamespaces);
+  const memory = memoryAfter(inputs);
+  return fleetUnions(memory, inputs, localServices(memory, inputs))
+    .filter((union) => namespaces.has(union.namespace))
+    .map(({ namespace, name, type, ports, derived, constituents }) => ({
+      namespace,
+      name,
+      type,
+      ports: namedPorts(ports),
+      ips: type === "Headless" ? [] : sortedUnique(derived?.clusterIps ?? []),
+      clusters: sortedUnique(constituents.map(({ cluster }) => cluster)),
+    }));
+}
