@@ -37,7 +37,7 @@ export default tseslint.config(
   },
   {
     files: pureFolders,
-    ignores: ["**/*.test.ts"],
+    ignores: ["**/*.test.ts", "**/testing/**"],
     rules: {
       "no-restricted-globals": [
         "error",
