@@ -11,7 +11,7 @@ import { aLargeMesh } from "./testing/objects.ts";
 function mixed(a: MeshInputs, b: MeshInputs, pick: number): MeshInputs {
   const fields = Object.keys(a) as (keyof MeshInputs)[];
   const chosen = fields.filter((_, index) => (pick >> index) % 2 === 1).map((field) => [field, b[field]]);
-  return { ...a, ...Object.fromEntries(chosen) };
+  return { ...a, ...(Object.fromEntries(chosen) as Partial<MeshInputs>) };
 }
 
 test("the order of the inputs does not matter", () => {

@@ -35,6 +35,15 @@ interface Candidate {
   readonly draining: boolean;
 }
 
+type Identity = Pick<LocalEndpoint, "serviceAccount" | "meshed" | "podName" | "workloadKind" | "workloadName">;
+
+function whoIs(endpoint: EndpointInput, pod: PodInput | undefined): Identity {
+  if (pod === undefined)
+    return { serviceAccount: "", meshed: false, podName: endpoint.podName, workloadKind: "", workloadName: "" };
+  const { serviceAccount, meshed, name: podName, workloadKind, workloadName } = pod;
+  return { serviceAccount, meshed, podName, workloadKind, workloadName };
+}
+
 function candidateOf(endpoint: EndpointInput, port: number, pod: PodInput | undefined): Candidate | undefined {
   const draining = endpoint.terminating && endpoint.serving;
   if (!isAddress(endpoint.address) || (endpoint.terminating && !draining)) return undefined;
@@ -43,11 +52,7 @@ function candidateOf(endpoint: EndpointInput, port: number, pod: PodInput | unde
     port,
     // an endpoint that names a pod we do not know (yet, or any more) has no identity to check: not ready
     ready: endpoint.ready && !endpoint.terminating && (endpoint.podName === "" || pod !== undefined),
-    serviceAccount: pod?.serviceAccount ?? "",
-    meshed: pod?.meshed ?? false,
-    podName: pod?.name ?? endpoint.podName,
-    workloadKind: pod?.workloadKind ?? "",
-    workloadName: pod?.workloadName ?? "",
+    ...whoIs(endpoint, pod),
     zone: endpoint.zone,
   };
   return { endpoint: endpoint.hostname === "" ? described : { ...described, hostname: endpoint.hostname }, draining };

@@ -115,19 +115,19 @@ function portsOf(target: TrafficTargetInput, routes: RouteIndex): Resolved<reado
   const problems: Problem[] = [];
   const ports = new Set<number>();
   let any = false;
-  target.rules.forEach((rule, index) => {
-    if (rule.kind !== "TCPRoute") return;
+  for (const [index, rule] of target.rules.entries()) {
+    if (rule.kind !== "TCPRoute") continue;
     const route = routes.tcpRoutes.get(`${target.namespace}/${rule.name}`);
     if (route === undefined) {
       problems.push(unresolved(target, rule, index));
-      return;
+      continue;
     }
     problems.push(...checkMatchNames(target, index, route));
     const matches = chosen(rule, route.matches);
     // specs v1alpha1-3 have no matches at all: the bare TCPRoute means every port
     any ||= route.matches.length === 0 ? rule.matches.length === 0 : matches.some((match) => match.ports.length === 0);
     for (const port of matches.flatMap((match) => match.ports)) ports.add(port);
-  });
+  }
   if (!target.rules.some((rule) => rule.kind === "TCPRoute")) return { value: undefined, problems };
   if (any) return { value: [], problems };
   return { value: ports.size === 0 ? "none" : [...ports].sort((a, b) => a - b), problems };

@@ -26,7 +26,7 @@ function indexPods(pods: readonly PodInput[]): PodIndex {
   const byAddress = new Map<string, PodInput[]>();
   for (const pod of pods) {
     let names = byName.get(pod.namespace);
-    if (names === undefined) byName.set(pod.namespace, (names = new Map()));
+    if (names === undefined) byName.set(pod.namespace, (names = new Map<string, PodInput>()));
     names.set(pod.name, pod);
     if (pod.ip === "") continue;
     const there = byAddress.get(pod.ip);

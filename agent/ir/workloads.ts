@@ -161,6 +161,20 @@ function lastOf(pod: PodInput, last: WorkloadList): Workload | undefined {
   return position === undefined ? undefined : last.built[position];
 }
 
+/** The very result of the last build, if the record and all that selects or holds it are the same. */
+function builtFrom(
+  pod: PodInput,
+  selecting: readonly ServiceInput[],
+  holdings: readonly Holding[],
+  last: WorkloadList,
+): Workload | undefined {
+  const position = last.pods.positions.get(pod);
+  if (position === undefined) return undefined;
+  const same =
+    sameElements(last.selecting[position] ?? [], selecting) && sameElements(last.holdings[position] ?? [], holdings);
+  return same ? last.built[position] : undefined;
+}
+
 function freshList(
   pods: PodIndex,
   selectors: SelectorIndex,
@@ -173,13 +187,8 @@ function freshList(
   const built = pods.meshed.map((pod, position) => {
     const selected = selecting[position] ?? [];
     const held = holdings[position] ?? unheld;
-    const before = last?.pods.positions.get(pod);
-    const known = before === undefined ? undefined : last?.built[before];
-    if (known !== undefined && before !== undefined) {
-      const same =
-        sameElements(last?.selecting[before] ?? [], selected) && sameElements(last?.holdings[before] ?? [], held);
-      if (same) return known;
-    }
+    const known = last === undefined ? undefined : builtFrom(pod, selected, held, last);
+    if (known !== undefined) return known;
     return share(last === undefined ? undefined : lastOf(pod, last), workload(pod, inbound(pod, selected, held)));
   });
   return { pods, selectors, services, selecting, holdings, built };
