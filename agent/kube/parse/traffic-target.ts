@@ -1,0 +1,69 @@
+// access.smi-spec.io/v1alpha3 TrafficTarget -> TrafficTargetInput. A target that cannot be read as a whole grants nothing.
+import { parseClusterName } from "../../../shared/ids.ts";
+import type { Result } from "../../../shared/result.ts";
+import type { SubjectInput, TrafficTargetInput } from "../../ir/inputs.ts";
+import { readObject, type FieldReader } from "./field-reader.ts";
+import { entryOf, isBeingDeleted, readAnnotations, readName, readNames, readNamespaceName } from "./metadata.ts";
+
+const MAX_SOURCES = 1000;
+const MAX_RULES = 256;
+const MAX_MATCHES = 512;
+const MAX_CLUSTERS = 256;
+const ruleKinds: ReadonlySet<string> = new Set(["HTTPRouteGroup", "TCPRoute", "UDPRoute"]);
+const sourceClustersAnnotation = "isthmus.dev/source-clusters";
+
+export function parseTrafficTarget(object: unknown): Result<TrafficTargetInput | undefined> {
+  return readObject(object, (root) => {
+    if (isBeingDeleted(root)) return undefined;
+    const names = readNames(root);
+    const spec = root.at("spec");
+    const destination = readSubject(spec.at("destination"), names.namespace);
+    if (destination.namespace !== names.namespace) {
+      // OSM #4116: otherwise the author of one namespace could open another's workloads
+      spec.at("destination").at("namespace").report(`must be the target's own namespace, "${names.namespace}"`);
+    }
+    return {
+      ...names,
+      destination,
+      sources: spec
+        .at("sources")
+        .list({ max: MAX_SOURCES, required: true })
+        .map((source) => readSubject(source, names.namespace)),
+      rules: spec.at("rules").list({ max: MAX_RULES, required: true }).map(readRule),
+      sourceClusters: readSourceClusters(root),
+    };
+  });
+}
+
+function readSubject(field: FieldReader, namespace: string): SubjectInput {
+  const kind = field.at("kind").text({ maxLength: 64 });
+  if (kind !== "ServiceAccount" && kind !== "") field.at("kind").report("must be ServiceAccount");
+  return { kind, name: readName(field.at("name")), namespace: readNamespaceName(field.at("namespace"), namespace) };
+}
+
+function readRule(field: FieldReader): TrafficTargetInput["rules"][number] {
+  const kind = field.at("kind").text({ maxLength: 64 });
+  if (!ruleKinds.has(kind) && kind !== "") field.at("kind").report(`must be one of ${[...ruleKinds].join(", ")}`);
+  return {
+    kind,
+    name: readName(field.at("name")),
+    matches: field
+      .at("matches")
+      .list({ max: MAX_MATCHES })
+      .map((match) => match.text({ maxLength: 253 })),
+  };
+}
+
+/** `west,north` or `*`; a misspelt cluster must not silently narrow or widen the grant. */
+function readSourceClusters(root: FieldReader): readonly string[] {
+  const field = root.at("metadata").at("annotations").at(sourceClustersAnnotation);
+  const names = entryOf(readAnnotations(root), sourceClustersAnnotation)
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "");
+  if (names.length > MAX_CLUSTERS) field.report(`names more than ${MAX_CLUSTERS} clusters`);
+  if (names.includes("*")) return ["*"];
+  for (const name of names)
+    if (!parseClusterName(name).ok) field.report(`"${name.slice(0, 64)}" is not a cluster name`);
+  return [...new Set(names)].sort();
+}
