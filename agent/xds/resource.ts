@@ -1,5 +1,5 @@
 // An xDS resource and the set of them one proxy should have. Made by translate, diffed by snapshot, sent by agent/ads.
-// `value` is a plain message object (camelCase as protobufjs takes it) until shared/wire.ts encodes it; `version` is the hash of those bytes.
+// A value is proto3 JSON until shared/wire.ts encodes it; `version` is the hash of those bytes.
 
 export const resourceTypes = ["cds", "eds", "lds", "rds", "sds"] as const;
 export type ResourceType = (typeof resourceTypes)[number];
@@ -19,7 +19,10 @@ export interface EncodedResource {
   /** Content hash of `bytes`: equal content has equal version on every replica and after every restart. */
   readonly version: string;
   readonly bytes: Uint8Array;
-  /** Names of resources this one needs to leave the warming state: EDS of a Cluster, RDS of a Listener (envoy-facts 6). */
+  /**
+   * Resources this one refers to. EDS of a Cluster and RDS of a Listener are sent again with it, else it stays warming
+   * (envoy-facts 6); clusters and secrets must exist in the same snapshot.
+   */
   readonly needs: readonly { readonly type: ResourceType; readonly name: string }[];
 }
 

@@ -1,0 +1,162 @@
+// What a stream is sent next: make before break. Called by agent/ads/stream until it says nothing.
+// Additions go from what is referred to, to what refers: SDS, CDS, EDS, LDS, RDS; removals the other way round, and only
+// when nothing that could still refer to them is under way. SDS is first, so that a peer that lost its trust is refused before
+// it loses its endpoints, and a new one is trusted before it is called.
+// A Listener or RouteConfiguration waits until the clusters it names are acknowledged: Envoy delays the ACK of a Cluster
+// until it is warm, so a route never points at a cluster that answers 503. Only those resources wait; the rest goes on.
+// At most one response of a type is unanswered: a slow client costs what it has not read yet, never a history.
+import type { EncodedResource, ResourceType, Snapshot } from "./resource.ts";
+import {
+  forget,
+  isUnsettled,
+  markSent,
+  newTypeState,
+  pendingOf,
+  retarget,
+  wants,
+  wholeSet,
+  type TypeState,
+} from "./subscription.ts";
+
+export type Protocol = "delta" | "sotw";
+
+export interface StreamState {
+  readonly protocol: Protocol;
+  readonly types: Readonly<Record<ResourceType, TypeState>>;
+}
+
+export interface Batch {
+  readonly type: ResourceType;
+  readonly updates: readonly EncodedResource[];
+  readonly removed: readonly string[];
+  /** What the message carries: the updates, or in SotW the whole set of a type whose responses state all of it. */
+  readonly carried: readonly EncodedResource[];
+}
+
+const additionOrder: readonly ResourceType[] = ["sds", "cds", "eds", "lds", "rds"];
+const removalOrder: readonly ResourceType[] = ["lds", "rds", "cds", "eds", "sds"];
+
+/** Who may refer to a type: it loses no resource while one of these has something under way. */
+const referrers: Readonly<Record<ResourceType, readonly ResourceType[]>> = {
+  lds: [],
+  rds: ["lds"],
+  cds: ["lds", "rds"],
+  eds: ["cds"],
+  sds: ["cds", "lds"],
+};
+
+/** What must be sent again with a resource of a type, even unchanged, or it warms until a time-out (envoy-facts 6). */
+const companions: Readonly<Partial<Record<ResourceType, ResourceType>>> = { cds: "eds", lds: "rds" };
+
+/** Below the 4 MiB that gRPC clients accept by default. Envoy has no limit, other clients of ADS do. */
+const MAX_RESPONSE_BYTES = 3 * 1024 * 1024;
+
+export function newStreamState(protocol: Protocol): StreamState {
+  return {
+    protocol,
+    types: {
+      cds: newTypeState("cds"),
+      eds: newTypeState("eds"),
+      lds: newTypeState("lds"),
+      rds: newTypeState("rds"),
+      sds: newTypeState("sds"),
+    },
+  };
+}
+
+export function retargetStream(stream: StreamState, snapshot: Snapshot): void {
+  for (const type of additionOrder) retarget(stream.types[type], snapshot.resources[type]);
+}
+
+/** The next message, or undefined when everything is said or waits for an answer. */
+export function nextBatch(stream: StreamState): Batch | undefined {
+  for (const type of additionOrder) {
+    const batch = nextAddition(stream, stream.types[type]);
+    if (batch !== undefined) return batch;
+  }
+  for (const type of removalOrder) {
+    const batch = nextRemoval(stream, stream.types[type]);
+    if (batch !== undefined) return batch;
+  }
+  return undefined;
+}
+
+export function markBatchSent(stream: StreamState, batch: Batch, nonce: string): void {
+  const state = stream.types[batch.type];
+  if (batch.updates.length > 0 && state.trials.length > 0) state.trials = state.trials.slice(1);
+  markSent(state, batch, nonce);
+  const companion = companions[batch.type];
+  if (companion === undefined) return;
+  const followers = stream.types[companion];
+  for (const { needs } of batch.updates) {
+    for (const need of needs) {
+      // not asked for yet: it may come with initial_resource_versions, and must be sent all the same
+      const due = need.type === companion && (!followers.asked || wants(followers, need.name));
+      if (due) followers.resend.add(need.name);
+    }
+  }
+}
+
+function nextAddition(stream: StreamState, state: TypeState): Batch | undefined {
+  if (!state.asked || state.awaiting !== undefined) return undefined;
+  const sendable = pendingOf(state).updates.filter((resource) => isReady(stream, resource));
+  const updates = withinLimit(onTrial(state, sendable));
+  if (updates.length === 0 && !state.greet) return undefined;
+  return {
+    type: state.type,
+    updates,
+    removed: [],
+    carried: statesAll(stream, state.type) ? wholeSet(state, updates, true) : updates,
+  };
+}
+
+/** In SotW a response of these types states all resources: what it leaves out is removed ("Deleting Resources"). */
+function statesAll(stream: StreamState, type: ResourceType): boolean {
+  return stream.protocol === "sotw" && (type === "lds" || type === "cds");
+}
+
+/** While a refusal is being traced, only the next suspects are sent. */
+function onTrial(state: TypeState, updates: readonly EncodedResource[]): readonly EncodedResource[] {
+  while (state.trials.length > 0) {
+    const suspects = new Set(state.trials[0]);
+    const part = updates.filter((resource) => suspects.has(resource.name));
+    if (part.length > 0) return part;
+    state.trials = state.trials.slice(1);
+  }
+  return updates;
+}
+
+function withinLimit(updates: readonly EncodedResource[]): readonly EncodedResource[] {
+  let bytes = 0;
+  const end = updates.findIndex(
+    (resource, index) => (bytes += resource.bytes.length) > MAX_RESPONSE_BYTES && index > 0,
+  );
+  return end === -1 ? updates : updates.slice(0, end);
+}
+
+function isReady(stream: StreamState, resource: EncodedResource): boolean {
+  if (resource.type !== "lds" && resource.type !== "rds") return true;
+  const clusters = stream.types.cds;
+  if (!clusters.asked || (clusters.awaiting === undefined && clusters.patch.size === 0)) return true;
+  return !resource.needs.some((need) => need.type === "cds" && isUnsettled(clusters, need.name));
+}
+
+function nextRemoval(stream: StreamState, state: TypeState): Batch | undefined {
+  if (!state.asked || state.awaiting !== undefined) return undefined;
+  if (referrers[state.type].some((type) => isBusy(stream.types[type]))) return undefined;
+  const { removed } = pendingOf(state);
+  if (removed.length === 0) return undefined;
+  if (stream.protocol === "delta") return { type: state.type, updates: [], removed, carried: [] };
+  if (statesAll(stream, state.type))
+    return { type: state.type, updates: [], removed, carried: wholeSet(state, [], false) };
+  // "EDS and RDS resources are not removed by absence": the client drops them with whatever referred to them
+  for (const name of removed) forget(state, name);
+  return undefined;
+}
+
+function isBusy(state: TypeState): boolean {
+  if (!state.asked) return false;
+  if (state.awaiting !== undefined) return true;
+  const { updates, removed } = pendingOf(state);
+  return updates.length > 0 || removed.length > 0;
+}

@@ -1,0 +1,298 @@
+// What one stream wants and has of one resource type, and what it is owed: delta and state-of-the-world (SotW) by one model.
+// Called by order (what goes next) and agent/ads/stream. It decides only; a state belongs to one stream and is changed in place.
+//
+// `base` is the class's current resources, shared by all its streams. `patch` holds only names where this client differs
+// from it: so a stream in step costs no memory per resource and a push costs what changed, not what exists.
+// Clauses cited are of the xDS protocol, envoyproxy.io/docs/envoy/v1.40.0/api-docs/xds_protocol.
+import { diffResources, type Resources } from "./diff.ts";
+import type { EncodedResource, ResourceType } from "./resource.ts";
+
+/** What the client has under a name; an EncodedResource is one. */
+export interface Known {
+  readonly version: string;
+}
+
+/** In the snapshot and not asked for. */
+const unwanted: Known = { version: "unwanted" };
+/** Asked for, and the client was told that it does not exist. */
+const missing: Known = { version: "missing" };
+/** Asked for (or asked for again) and not yet answered: equals no content version. */
+const untold: Known = { version: "" };
+
+export interface Sent {
+  readonly nonce: string;
+  readonly updates: readonly EncodedResource[];
+  readonly removed: readonly string[];
+  /** What the client had before, for a refusal. */
+  readonly before: ReadonlyMap<string, Known>;
+}
+
+export interface TypeState {
+  readonly type: ResourceType;
+  base: Resources;
+  readonly patch: Map<string, Known>;
+  /** A first request has come. */
+  asked: boolean;
+  wildcard: boolean;
+  /** "has never explicitly subscribed to any resource names": an empty SotW request still means everything. */
+  legacy: boolean;
+  /** A wildcard is answered even when there is nothing: the client waits for its first response. */
+  greet: boolean;
+  /** Names asked for by name beside a wildcard; without one, `base` and `patch` say it. */
+  readonly explicit: Set<string>;
+  /** Names to be sent again although the client has them: the EDS of a Cluster that was sent (envoy-facts 6). */
+  readonly resend: Set<string>;
+  /** The one response that is not yet answered. */
+  awaiting: Sent | undefined;
+  lastNonce: string;
+  /** After a refusal that does not say whose fault it was: parts to be sent one by one (see refusal.ts). */
+  trials: readonly (readonly string[])[];
+  /** Name to the version this client refused: not sent again until it changes. */
+  readonly refused: Map<string, string>;
+}
+
+const nobody: Resources = new Map();
+
+export function newTypeState(type: ResourceType): TypeState {
+  return {
+    type,
+    base: nobody,
+    patch: new Map(),
+    asked: false,
+    wildcard: false,
+    legacy: true,
+    greet: false,
+    explicit: new Set(),
+    resend: new Set(),
+    awaiting: undefined,
+    lastNonce: "",
+    trials: [],
+    refused: new Map(),
+  };
+}
+
+/** Moves to the class's new resources: what the client has stays, now as a difference from the new base. */
+export function retarget(state: TypeState, target: Resources): void {
+  const { base, patch } = state;
+  if (base === target) return;
+  const { changed, removed } = diffResources(base, target);
+  for (const resource of changed) {
+    const has = patch.get(resource.name);
+    if (has === undefined) patch.set(resource.name, base.get(resource.name) ?? newcomer(state, resource.name));
+    else if (has === missing) patch.set(resource.name, untold);
+    else if (has.version === resource.version) patch.delete(resource.name);
+    if (state.refused.get(resource.name) !== resource.version) state.refused.delete(resource.name);
+  }
+  for (const name of removed) {
+    const has = patch.get(name);
+    const had = base.get(name);
+    if (has === undefined && had !== undefined) patch.set(name, had);
+    else if (has === unwanted || (has === untold && state.wildcard && !state.explicit.has(name))) patch.delete(name);
+  }
+  state.base = target;
+}
+
+function newcomer(state: TypeState, name: string): Known {
+  return state.wildcard || state.explicit.has(name) ? untold : unwanted;
+}
+
+export function wants(state: TypeState, name: string): boolean {
+  const has = state.patch.get(name);
+  return has === undefined ? state.base.has(name) : has !== unwanted;
+}
+
+export interface Pending {
+  readonly updates: readonly EncodedResource[];
+  readonly removed: readonly string[];
+}
+
+const nothing: Pending = { updates: [], removed: [] };
+
+/** All that the client is owed, before order and refusals have their say. */
+export function pendingOf(state: TypeState): Pending {
+  const { base, patch, resend, refused } = state;
+  if (patch.size === 0 && resend.size === 0) return nothing;
+  const updates: EncodedResource[] = [];
+  const removed: string[] = [];
+  for (const [name, has] of patch) {
+    if (has === unwanted || has === missing) continue;
+    const resource = base.get(name);
+    if (resource === undefined) removed.push(name);
+    else if (refused.get(name) !== resource.version) updates.push(resource);
+  }
+  for (const name of resend) {
+    const resource = patch.has(name) ? undefined : base.get(name);
+    if (resource !== undefined) updates.push(resource);
+  }
+  return { updates, removed };
+}
+
+/** Whether a name's newest version is still to be sent, or sent and not yet acknowledged. */
+export function isUnsettled(state: TypeState, name: string): boolean {
+  if (state.awaiting?.updates.some((resource) => resource.name === name) === true) return true;
+  const has = state.patch.get(name);
+  if (has === undefined || has === unwanted || has === missing) return false;
+  const resource = state.base.get(name);
+  return resource !== undefined && state.refused.get(name) !== resource.version;
+}
+
+/**
+ * All the client will have once it takes `updates`, for SotW responses that state the whole set (Listener, Cluster). What is
+ * not among them stays as the client has it; what is gone from the snapshot stays too while `keepRemoved`.
+ */
+export function wholeSet(
+  state: TypeState,
+  updates: readonly EncodedResource[],
+  keepRemoved: boolean,
+): readonly EncodedResource[] {
+  const now = new Set(updates);
+  const set: EncodedResource[] = [];
+  for (const resource of state.base.values()) {
+    const has = now.has(resource) ? resource : (state.patch.get(resource.name) ?? resource);
+    if (isResource(has)) set.push(has);
+  }
+  if (!keepRemoved) return set;
+  for (const has of state.patch.values()) if (isResource(has) && !state.base.has(has.name)) set.push(has);
+  return set;
+}
+
+function isResource(known: Known): known is EncodedResource {
+  return "bytes" in known;
+}
+
+/** A response is on its way: from here on the client counts as having it, until it says otherwise. */
+export function markSent(state: TypeState, batch: Pending, nonce: string): void {
+  const before = new Map<string, Known>();
+  for (const { name } of batch.updates) {
+    before.set(name, state.patch.get(name) ?? state.base.get(name) ?? untold);
+    state.patch.delete(name);
+    state.resend.delete(name);
+  }
+  for (const name of batch.removed) forget(state, name);
+  state.greet = false;
+  state.lastNonce = nonce;
+  state.awaiting = { nonce, updates: batch.updates, removed: batch.removed, before };
+}
+
+/** The client was told that a name does not exist; one that it asked for by name is watched on. */
+export function forget(state: TypeState, name: string): void {
+  if (state.wildcard && !state.explicit.has(name)) state.patch.delete(name);
+  else state.patch.set(name, missing);
+  state.refused.delete(name);
+}
+
+/** What the client says it has after all, when it refused `name`. */
+export function restore(state: TypeState, name: string, has: Known): void {
+  const now = state.patch.get(name);
+  if (now === unwanted || now === untold || now === missing || (now === undefined && !state.base.has(name))) return;
+  if (state.base.get(name)?.version === has.version) state.patch.delete(name);
+  else if (!state.base.has(name) && has === untold && state.wildcard) forget(state, name);
+  else state.patch.set(name, has);
+}
+
+// ---- requests
+
+export interface DeltaChange {
+  readonly subscribe: readonly string[];
+  readonly unsubscribe: readonly string[];
+  readonly initialVersions: ReadonlyMap<string, string>;
+}
+
+/** "resource_names_subscribe", "resource_names_unsubscribe" and, on the first request only, "initial_resource_versions". */
+export function subscribeDelta(state: TypeState, change: DeltaChange): void {
+  const first = !state.asked;
+  state.asked = true;
+  // "never having sent a request on the stream for that resource type with resource_names_subscribe populated"
+  if (change.subscribe.length > 0) state.legacy = false;
+  else if (first && hasLegacyWildcard(state.type)) startWildcard(state);
+  for (const name of change.subscribe) if (name === "*") startWildcard(state);
+  for (const name of change.subscribe) if (name !== "*") subscribeName(state, name);
+  for (const name of change.unsubscribe) {
+    if (name === "*") endWildcard(state);
+    else unsubscribeName(state, name);
+  }
+  if (first) believe(state, change.initialVersions);
+}
+
+/** For historical reasons only these two have a wildcard that is not spelled "*". */
+function hasLegacyWildcard(type: ResourceType): boolean {
+  return type === "lds" || type === "cds";
+}
+
+/** After a reconnect the client keeps what it had: only what differs is sent, and what is gone is removed. */
+function believe(state: TypeState, versions: ReadonlyMap<string, string>): void {
+  for (const [name, version] of versions) {
+    if (!state.wildcard && !wants(state, name)) continue;
+    if (state.base.get(name)?.version === version) state.patch.delete(name);
+    else state.patch.set(name, { version });
+    state.greet = false;
+  }
+}
+
+/** A name that is subscribed again is sent again: the client may have dropped it in between. */
+function subscribeName(state: TypeState, name: string): void {
+  if (state.wildcard) state.explicit.add(name);
+  state.patch.set(name, untold);
+}
+
+function unsubscribeName(state: TypeState, name: string): void {
+  state.resend.delete(name);
+  state.refused.delete(name);
+  if (state.wildcard) {
+    // "the server must send": it is still matched by the wildcard, and the client may have dropped it
+    if (state.explicit.delete(name)) state.patch.set(name, untold);
+  } else if (state.base.has(name)) {
+    state.patch.set(name, unwanted);
+  } else {
+    state.patch.delete(name);
+  }
+}
+
+function startWildcard(state: TypeState): void {
+  if (state.wildcard) return;
+  for (const [name, has] of state.patch) if (has !== unwanted) state.explicit.add(name);
+  for (const name of state.base.keys()) {
+    const has = state.patch.get(name);
+    if (has === undefined) state.explicit.add(name);
+    else if (has === unwanted) state.patch.set(name, untold);
+  }
+  state.wildcard = true;
+  state.greet = true;
+}
+
+function endWildcard(state: TypeState): void {
+  if (!state.wildcard) return;
+  state.wildcard = false;
+  state.legacy = false;
+  state.greet = false;
+  for (const name of state.base.keys()) if (!state.explicit.has(name)) state.patch.set(name, unwanted);
+  for (const name of state.patch.keys()) {
+    if (!state.explicit.has(name) && !state.base.has(name)) state.patch.delete(name);
+  }
+  state.explicit.clear();
+}
+
+/** A SotW request states the whole subscription each time. */
+export function subscribeSotw(state: TypeState, names: readonly string[]): void {
+  state.asked = true;
+  if (names.length > 0) state.legacy = false;
+  const everything = names.includes("*") || (names.length === 0 && state.legacy && hasLegacyWildcard(state.type));
+  const listed = new Set(names.filter((name) => name !== "*"));
+  if (everything) {
+    startWildcard(state);
+    state.explicit.clear();
+    for (const name of listed) {
+      state.explicit.add(name);
+      if (!state.base.has(name) && !state.patch.has(name)) state.patch.set(name, untold);
+    }
+    return;
+  }
+  if (state.wildcard) {
+    for (const name of listed) state.explicit.add(name);
+    endWildcard(state);
+  }
+  for (const name of listed) if (!wants(state, name)) state.patch.set(name, untold);
+  for (const name of [...state.base.keys(), ...state.patch.keys()]) {
+    if (!listed.has(name)) unsubscribeName(state, name);
+  }
+}

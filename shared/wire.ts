@@ -1,0 +1,34 @@
+// Envoy's messages between proto3 JSON and protobuf bytes. Translators write JSON (as Envoy's documentation spells it), streams
+// send the bytes, versions are hashes of them: equal content has equal bytes and an equal version on every replica.
+// Unknown fields, types and enum values are thrown with their path; nothing is dropped in silence.
+import { hash } from "node:crypto";
+import { readMessage } from "./wire/decode.ts";
+import { newWriter, writeMessage } from "./wire/encode.ts";
+import { isMessage, messageNameOf, WireError, type JsonMessage } from "./wire/json.ts";
+import { messagePlan } from "./wire/schema.ts";
+
+export { WireError } from "./wire/json.ts";
+
+/** `typeUrl` with or without the `type.googleapis.com/` prefix. Throws WireError on anything Envoy's protos do not declare. */
+export function encodeJson(typeUrl: string, value: JsonMessage): Uint8Array {
+  const writer = newWriter();
+  writeMessage(writer, messagePlan(messageNameOf(typeUrl)), value);
+  return writer.finish();
+}
+
+export function decodeJson(typeUrl: string, bytes: Uint8Array): JsonMessage {
+  const value = readMessage(bytes, messagePlan(messageNameOf(typeUrl)));
+  if (!isMessage(value)) throw new WireError(undefined, `${typeUrl} is not an object in JSON`);
+  return value;
+}
+
+/** 128 bits of SHA-256 in hex: a collision would leave a proxy with old configuration, so 32 bits would not do. */
+export function contentVersion(bytes: Uint8Array): string {
+  return hash("sha256", bytes, "hex").slice(0, 32);
+}
+
+/** Bytes and version at once, as a snapshot wants them. */
+export function encodeResource(typeUrl: string, value: JsonMessage): { bytes: Uint8Array; version: string } {
+  const bytes = encodeJson(typeUrl, value);
+  return { bytes, version: contentVersion(bytes) };
+}
