@@ -42,7 +42,7 @@ import {
 import type { KeyProvider } from "./key.ts";
 import type { CertificateTemplate, DistinguishedName } from "./template.ts";
 
-const keyUsageFlags: Readonly<Record<KeyUsage, KeyUsageFlags>> = {
+const keyUsageFlags: Readonly<Record<KeyUsage, number>> = {
   digitalSignature: KeyUsageFlags.digitalSignature,
   keyCertSign: KeyUsageFlags.keyCertSign,
   cRLSign: KeyUsageFlags.cRLSign,
@@ -121,11 +121,11 @@ function extensionsOf(
   issuer: CertificateFacts | undefined,
 ): Extension[] {
   const { caPathLength, extendedKeyUsages, constraints } = template;
-  const usages = template.keyUsages.reduce((flags, usage) => flags | keyUsageFlags[usage], 0);
+  const usages: number = template.keyUsages.reduce((flags, usage) => flags | keyUsageFlags[usage], 0);
   const subjectEmpty = Object.keys(template.subject).length === 0;
   const list = [
     plain(new BasicConstraintsExtension(caPathLength !== undefined, caPathLength, true)),
-    plain(new KeyUsagesExtension(usages, true)),
+    plain(new KeyUsagesExtension(usages as KeyUsageFlags, true)),
     plain(new SubjectAlternativeNameExtension(alternativeNames(template), subjectEmpty)),
     extension(extensionOid.subjectKeyId, false, AsnConvert.serialize(new OctetString(bytes(keyIdOf(subjectSpkiDer))))),
   ];

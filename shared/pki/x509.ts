@@ -60,7 +60,9 @@ export async function parseRequest(der: Uint8Array): Promise<Result<RequestFacts
     const request = new Pkcs10CertificateRequest(der);
     const spki = Buffer.from(request.publicKey.rawData);
     const publicKey = publicKeyFacts(createPublicKey({ key: spki, format: "der", type: "spki" }));
-    const strong = requestHashes.has(request.signatureAlgorithm.hash.name);
+    // @peculiar/x509's own type needs DOM's lib, which a server has no use for
+    const { hash } = request.signatureAlgorithm as { readonly hash: { readonly name: string } };
+    const strong = requestHashes.has(hash.name);
     return ok({ publicKey, signatureValid: strong && (await request.verify(webcrypto)) });
   } catch (error) {
     return rejected("ISTHMUS_X509", `not a certificate request: ${reasonOf(error)}`);
@@ -91,7 +93,7 @@ function readCertificate({ tbsCertificate: tbs, signatureAlgorithm }: Certificat
   const subjectKeyId = extensions.read(extensionOid.subjectKeyId, SubjectKeyIdentifier);
   const authorityKeyId = extensions.read(extensionOid.authorityKeyId, AuthorityKeyIdentifier)?.keyIdentifier;
   const spki = Buffer.from(AsnConvert.serialize(tbs.subjectPublicKeyInfo));
-  const names = namesOf([...(alternative ?? [])]);
+  const names = namesOf(Array.from(alternative ?? []));
   return {
     version: tbs.version + 1,
     serialHex: hexOf(new Uint8Array(tbs.serialNumber)),
@@ -107,7 +109,7 @@ function readCertificate({ tbsCertificate: tbs, signatureAlgorithm }: Certificat
     ca: basic?.cA ?? false,
     pathLength: basic?.pathLenConstraint,
     keyUsages: extensions.read(extensionOid.keyUsage, KeyUsage)?.toJSON().map(keyUsageName) ?? [],
-    extendedKeyUsages: [...(extensions.read(extensionOid.extendedKeyUsage, ExtendedKeyUsage) ?? [])].map(
+    extendedKeyUsages: Array.from(extensions.read(extensionOid.extendedKeyUsage, ExtendedKeyUsage) ?? []).map(
       (oid) => extendedKeyUsageNames.get(oid) ?? oid,
     ),
     names: {
@@ -130,7 +132,7 @@ interface Extensions {
 }
 
 function extensionsOf(tbs: TBSCertificate): Extensions {
-  const all = [...(tbs.extensions ?? [])];
+  const all = Array.from(tbs.extensions ?? []);
   const oids = all.map((extension) => extension.extnID);
   // RFC 5280 4.2: at most one instance of an extension; two would be two readings
   if (new Set(oids).size !== oids.length) throw new Error("an extension occurs twice");
@@ -150,7 +152,7 @@ function keyUsageName(name: string): string {
 }
 
 function constraintsOf(constraints: NameConstraints): ConstraintFacts {
-  const subtrees = (list: GeneralSubtrees | undefined) => namesOf([...(list ?? [])].map(({ base }) => base));
+  const subtrees = (list: GeneralSubtrees | undefined) => namesOf(Array.from(list ?? []).map(({ base }) => base));
   return { permitted: subtrees(constraints.permittedSubtrees), excluded: subtrees(constraints.excludedSubtrees) };
 }
 

@@ -1,0 +1,181 @@
+// The fleet's certificate authority: opens roots and keys from the data folder, signs cluster CAs and agent certificates,
+// keeps the hub's own TLS certificate fresh, and signs the trust bundle. Called by hub/api and the CLI.
+// It decides no membership: its caller has authenticated the cluster that it names.
+import type { Clock } from "../../shared/clock.ts";
+import { UserError } from "../../shared/errors.ts";
+import type { ClusterName, FleetDomain } from "../../shared/ids.ts";
+import { bundleStatement, type TrustBundle } from "../../shared/pki/bundle.ts";
+import type { RequestFacts } from "../../shared/pki/certificate.ts";
+import { issueCertificate } from "../../shared/pki/issue.ts";
+import { keyProviderFromPem, spkiPin, type KeyProvider } from "../../shared/pki/key.ts";
+import { chainPem } from "../../shared/pki/pem.ts";
+import {
+  agentTemplate,
+  clusterCaTemplate,
+  validityFrom,
+  type CertificateTemplate,
+  type ServerNames,
+  type Validity,
+} from "../../shared/pki/template.ts";
+import { parseRequest } from "../../shared/pki/x509.ts";
+import { err, ok, type Result } from "../../shared/result.ts";
+import { checkKeyOwner, checkRequest } from "./csr.ts";
+import { fleetFileExists, readFleetFile, writeFleetFile, type FleetFile } from "./fleet-file.ts";
+import { createKekFile, defaultKekFile, openKeyStore } from "./key-store.ts";
+import { createRoot, openRoot, type Root } from "./root.ts";
+import { currentServerIdentity, type ServerCertificateDeps, type ServerIdentity } from "./server-certificate.ts";
+
+const dayMs = 24 * 3_600_000;
+
+export interface Authority {
+  readonly fleetDomain: FleetDomain;
+  /** The fleet's roots as the hub states them to members. */
+  bundle(): TrustBundle;
+  server(): ServerIdentity;
+  /** Renews the hub's TLS certificate when half of its life is over; true when `server()` changed. Call it every minute or so. */
+  renewServer(): Promise<boolean>;
+  /** Leaf first, without the root. */
+  issueAgent(cluster: ClusterName, csrDer: Uint8Array): Promise<Result<Uint8Array[]>>;
+  issueClusterCa(cluster: ClusterName, csrDer: Uint8Array): Promise<Result<Uint8Array[]>>;
+  rootsPem(): string;
+}
+
+export interface AuthorityOptions {
+  /**
+   * Binds a public key (`sha256/...`) to `cluster` unless it is bound already, and answers its owner. Absent: the caller has
+   * bound the key itself, in the same step in which it redeemed the token.
+   */
+  readonly bindKey?: (spkiPin: string, cluster: ClusterName) => Promise<string>;
+  /** A hub that is away for a weekend must not strand a member: half of this is how long it may be away. */
+  readonly agentTtlMs?: number;
+  readonly clusterCaTtlMs?: number;
+}
+
+export interface InitOptions {
+  readonly fleetDomain: FleetDomain;
+  /** DNS names and IP addresses under which people's tools reach the hub. */
+  readonly serverNames: ServerNames;
+  readonly clock: Clock;
+  readonly rootTtlMs?: number;
+  /** File of the key-encryption key; made if it does not exist. Default: `<data>/kek`. */
+  readonly kekFile?: string;
+}
+
+/** Makes root, keys and fleet.json. The last is written last: a run cut short leaves nothing that looks like a fleet. */
+export async function initAuthority(dataDir: string, options: InitOptions): Promise<Authority> {
+  const { fleetDomain, serverNames, clock } = options;
+  if (await fleetFileExists(dataDir)) {
+    throw new UserError("ISTHMUS_FLEET_EXISTS", `${dataDir} already holds a fleet`, {
+      hint: "start it with: isthmus hub; or choose another data folder",
+    });
+  }
+  const kekFile = options.kekFile ?? defaultKekFile(dataDir);
+  await createKekFile(kekFile);
+  const keys = await openKeyStore({ dataDir, fleetDomain, kekFile });
+  const nowMs = clock.now();
+  const id = String(nowMs);
+  const validity = validityFrom(nowMs, options.rootTtlMs ?? 5 * 365 * dayMs, Number.MAX_SAFE_INTEGER);
+  if (!validity.ok) throw new Error(`no validity for a root: ${JSON.stringify(validity.error)}`);
+  await createRoot({ dataDir, id, fleet: fleetDomain, validity: validity.value }, keys);
+  await keys.create(id, "server");
+  await keys.create(id, "bundle");
+  await writeFleetFile(dataDir, {
+    version: 1,
+    fleetDomain,
+    createdAtMs: nowMs,
+    roots: [{ id, state: "signing" }],
+    bundle: { sequence: 1, signer: id, revokedTrustDomains: [] },
+    server: { ...serverNames, keyId: id },
+    ...(options.kekFile === undefined ? {} : { kekFile }),
+  });
+  return openAuthority(dataDir, clock);
+}
+
+export async function openAuthority(dataDir: string, clock: Clock, options: AuthorityOptions = {}): Promise<Authority> {
+  const fleet = await readFleetFile(dataDir);
+  const { fleetDomain } = fleet;
+  const keys = await openKeyStore({ dataDir, fleetDomain, kekFile: fleet.kekFile ?? defaultKekFile(dataDir) });
+  const roots = await Promise.all(fleet.roots.map((entry) => openRoot(dataDir, entry, keys)));
+  const signing = roots.find((root) => root.state === "signing");
+  if (signing?.key === undefined) throw new Error("fleet.json names no signing root");
+  const bundle = await signBundle(fleet, roots, keyProviderFromPem(await keys.open(fleet.bundle.signer, "bundle")));
+  const keyPem = await keys.open(fleet.server.keyId, "server");
+  const serverDeps: ServerCertificateDeps = { dataDir, fleet: fleetDomain, names: fleet.server, keyPem };
+  let server = await currentServerIdentity(serverDeps, signing, clock.now());
+  const issue = issuerOf({ root: signing, clock, options });
+  return {
+    fleetDomain,
+    bundle: () => bundle,
+    server: () => server,
+    renewServer: async () => {
+      const before = server.chainPem;
+      server = await currentServerIdentity(serverDeps, signing, clock.now());
+      return server.chainPem !== before;
+    },
+    issueAgent: (cluster, csrDer) =>
+      issue(cluster, csrDer, {
+        ttlMs: options.agentTtlMs ?? 7 * dayMs,
+        template: (validity) => agentTemplate(cluster, fleetDomain, validity),
+      }),
+    issueClusterCa: (cluster, csrDer) =>
+      issue(cluster, csrDer, {
+        ttlMs: options.clusterCaTtlMs ?? 7 * dayMs,
+        template: (validity) => clusterCaTemplate(cluster, fleetDomain, validity),
+      }),
+    rootsPem: () => chainPem(roots.map((root) => root.der)),
+  };
+}
+
+/** Reads a request for callers that bind its key before they have it signed: the pin, after all checks. */
+export async function readRequest(csrDer: Uint8Array): Promise<Result<{ readonly spkiPin: string }>> {
+  const request = await checkedRequest(csrDer);
+  return request.ok ? ok({ spkiPin: spkiPin(request.value.publicKey.spkiDer) }) : request;
+}
+
+async function checkedRequest(csrDer: Uint8Array): Promise<Result<RequestFacts>> {
+  const request = await parseRequest(csrDer);
+  if (!request.ok) return request;
+  const problems = checkRequest(request.value);
+  return problems.length === 0 ? request : err(problems);
+}
+
+interface Profile {
+  readonly ttlMs: number;
+  readonly template: (validity: Validity) => CertificateTemplate;
+}
+
+interface IssuerDeps {
+  readonly root: Root;
+  readonly clock: Clock;
+  readonly options: AuthorityOptions;
+}
+
+function issuerOf({ root, clock, options }: IssuerDeps) {
+  return async (cluster: ClusterName, csrDer: Uint8Array, profile: Profile): Promise<Result<Uint8Array[]>> => {
+    if (root.key === undefined) throw new Error(`root ${root.id} has no key here`);
+    const request = await checkedRequest(csrDer);
+    if (!request.ok) return request;
+    const { spkiDer } = request.value.publicKey;
+    if (options.bindKey !== undefined) {
+      const foreign = checkKeyOwner(cluster, await options.bindKey(spkiPin(spkiDer), cluster));
+      if (foreign.length > 0) return err(foreign);
+    }
+    const validity = validityFrom(clock.now(), profile.ttlMs, root.facts.notAfterMs);
+    if (!validity.ok) return validity;
+    const template = profile.template(validity.value);
+    const issued = await issueCertificate(template, spkiDer, { key: root.key, certificate: root.facts });
+    return issued.ok ? ok([issued.value]) : issued;
+  };
+}
+
+async function signBundle(fleet: FleetFile, roots: readonly Root[], signer: KeyProvider): Promise<TrustBundle> {
+  const { sequence, revokedTrustDomains } = fleet.bundle;
+  const statement = {
+    sequence,
+    rootsDer: roots.map((root) => root.der),
+    signerSpkiDer: signer.spkiDer,
+    fleetDomain: fleet.fleetDomain,
+    revokedTrustDomains,
+  };
+  return { ...statement, signature: await signer.sign(Buffer.from(bundleStatement(statement))) };
+}

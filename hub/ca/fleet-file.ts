@@ -1,0 +1,63 @@
+// `<data>/fleet.json`: what the hub's authority is made of. Written by `isthmus init` (last, so that its presence means
+// "complete") and by later steps of trust. Shaped for several roots: rotation adds entries, it does not change the form.
+import { join } from "node:path";
+import { UserError } from "../../shared/errors.ts";
+import { parseFleetDomain, type FleetDomain } from "../../shared/ids.ts";
+import type { ServerNames } from "../../shared/pki/template.ts";
+import { fileExists, readSecretFile, writeSecretFile } from "./secret-file.ts";
+
+/** `signing`: new certificates come from it; every other listed root is only trusted. */
+export interface RootEntry {
+  readonly id: string;
+  readonly state: "signing" | "trusted";
+}
+
+export interface FleetFile {
+  readonly version: 1;
+  readonly fleetDomain: FleetDomain;
+  readonly createdAtMs: number;
+  readonly roots: readonly RootEntry[];
+  readonly bundle: {
+    readonly sequence: number;
+    readonly signer: string;
+    readonly revokedTrustDomains: readonly string[];
+  };
+  readonly server: ServerNames & { readonly keyId: string };
+  /** Absent: `<data>/kek`, wherever the data folder is mounted. */
+  readonly kekFile?: string;
+}
+
+const pathOf = (dataDir: string) => join(dataDir, "fleet.json");
+
+export function fleetFileExists(dataDir: string): Promise<boolean> {
+  return fileExists(pathOf(dataDir));
+}
+
+export async function writeFleetFile(dataDir: string, fleet: FleetFile): Promise<void> {
+  await writeSecretFile(pathOf(dataDir), `${JSON.stringify(fleet, null, 2)}\n`, 0o600);
+}
+
+export async function readFleetFile(dataDir: string): Promise<FleetFile> {
+  const path = pathOf(dataDir);
+  if (!(await fileExists(path))) {
+    throw new UserError("ISTHMUS_NOT_INITIALISED", `no fleet in ${dataDir}`, { hint: "run: isthmus init" });
+  }
+  const text = await readSecretFile(path);
+  try {
+    const fleet = JSON.parse(text) as FleetFile;
+    const domain = parseFleetDomain(fleet.fleetDomain);
+    // a cast is no check: these two carry everything else, and a file of another version lacks them
+    if (domain.ok && (fleet.version as number) === 1 && fleet.roots.some(({ state }) => state === "signing"))
+      return fleet;
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+  throw unreadable(path, undefined);
+}
+
+function unreadable(path: string, cause: unknown): UserError {
+  return new UserError("ISTHMUS_FLEET_FILE", `${path} is not a fleet file of this version`, {
+    ...(cause === undefined ? {} : { cause }),
+    hint: "restore it from a backup of the hub's data folder",
+  });
+}

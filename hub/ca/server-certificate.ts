@@ -1,0 +1,83 @@
+// The hub's own TLS certificate. Its key stays for the life of the fleet, because join tokens carry its pin; the certificate
+// is renewed from the signing root at half of its life and whenever the configured names change. Called by authority.ts.
+import { join } from "node:path";
+import type { FleetDomain } from "../../shared/ids.ts";
+import type { CertificateFacts } from "../../shared/pki/certificate.ts";
+import { issueCertificate } from "../../shared/pki/issue.ts";
+import { keyProviderFromPem, spkiPin } from "../../shared/pki/key.ts";
+import { certificatePem, parseChainPem } from "../../shared/pki/pem.ts";
+import { hubServerTemplate, renewalDueMs, validityFrom, type ServerNames } from "../../shared/pki/template.ts";
+import { parseCertificate } from "../../shared/pki/x509.ts";
+import type { Root } from "./root.ts";
+import { fileExists, readSecretFile, writeSecretFile } from "./secret-file.ts";
+
+/** Long enough to survive a hub switched off over holidays; agents go by the roots, so its length weakens nothing. */
+const ttlMs = 90 * 24 * 3_600_000;
+
+export interface ServerIdentity {
+  readonly keyPem: string;
+  /** Leaf first, without the root. */
+  readonly chainPem: string;
+  /** `sha256/<base64url>` of the public key. */
+  readonly pin: string;
+}
+
+export interface ServerCertificateDeps {
+  readonly dataDir: string;
+  readonly fleet: FleetDomain;
+  readonly names: ServerNames;
+  readonly keyPem: string;
+}
+
+/** The certificate on disk if it is good beyond half of its life, else a new one. */
+export async function currentServerIdentity(
+  deps: ServerCertificateDeps,
+  root: Root,
+  nowMs: number,
+): Promise<ServerIdentity> {
+  const path = join(deps.dataDir, "server.pem");
+  const pin = spkiPin(keyProviderFromPem(deps.keyPem).spkiDer);
+  if (await fileExists(path)) {
+    const stored = await readSecretFile(path);
+    if (isCurrent(stored, { deps, root, nowMs, pin })) return { keyPem: deps.keyPem, chainPem: stored, pin };
+  }
+  const chainPem = certificatePem(await issueServer(deps, root, nowMs));
+  await writeSecretFile(path, chainPem, 0o600);
+  return { keyPem: deps.keyPem, chainPem, pin };
+}
+
+async function issueServer(deps: ServerCertificateDeps, root: Root, nowMs: number): Promise<Uint8Array> {
+  if (root.key === undefined) throw new Error(`root ${root.id} has no key here`);
+  const validity = validityFrom(nowMs, ttlMs, root.facts.notAfterMs);
+  if (!validity.ok) throw new Error(`root ${root.id} cannot sign: ${JSON.stringify(validity.error)}`);
+  const template = hubServerTemplate(deps.fleet, deps.names, validity.value);
+  const { spkiDer } = keyProviderFromPem(deps.keyPem);
+  const issued = await issueCertificate(template, spkiDer, { key: root.key, certificate: root.facts });
+  if (!issued.ok) throw new Error(`the hub's certificate does not match its profile: ${JSON.stringify(issued.error)}`);
+  return issued.value;
+}
+
+interface Expectation {
+  readonly deps: ServerCertificateDeps;
+  readonly root: Root;
+  readonly nowMs: number;
+  readonly pin: string;
+}
+
+function isCurrent(pem: string, { deps, root, nowMs, pin }: Expectation): boolean {
+  const chain = parseChainPem(pem);
+  const facts = chain.ok && chain.value[0] !== undefined ? parseCertificate(chain.value[0]) : undefined;
+  if (!facts?.ok) return false; // damaged: a new one costs nothing
+  const leaf = facts.value;
+  return (
+    spkiPin(leaf.publicKey.spkiDer) === pin &&
+    leaf.authorityKeyIdHex === root.facts.subjectKeyIdHex &&
+    sameNames(leaf, deps.names) &&
+    nowMs < renewalDueMs(leaf, 0.5)
+  );
+}
+
+function sameNames(leaf: CertificateFacts, names: ServerNames): boolean {
+  const listed = [...leaf.names.dnsNames, ...leaf.names.ipAddresses];
+  return JSON.stringify(listed) === JSON.stringify([...names.dnsNames, ...names.ipAddresses]);
+}
