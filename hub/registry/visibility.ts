@@ -1,0 +1,8 @@
+// Which records a member is sent: what it may import. Every member may import every exported service of the others
+// (an export is the opt-in, KEP-1645); its own records it knows better than the hub does.
+import type { ClusterName } from "../../shared/ids.ts";
+import { ownsKey } from "./decide.ts";
+
+export function mayImport(importer: ClusterName, key: string): boolean {
+  return !ownsKey(importer, key);
+}

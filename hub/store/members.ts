@@ -1,0 +1,49 @@
+// Members of the fleet in Redis: read fresh when memory is not enough, changed by compare-and-set. Joining itself is
+// part of redeeming a token (tokens.ts), because both must happen or neither.
+import type { ClusterName } from "../../shared/ids.ts";
+import { decodeMember, encodeMember, memberKey, type Member } from "../registry/member.ts";
+import type { RedisKeys } from "./keys.ts";
+import type { LiveRegistry, StoredMember } from "./live-registry.ts";
+import { streamLength, type RedisRegistry } from "./redis-registry.ts";
+import type { Scripts } from "./scripts.ts";
+
+export interface MembersDeps {
+  readonly live: LiveRegistry;
+  readonly registry: RedisRegistry;
+  readonly scripts: Scripts;
+  readonly keys: RedisKeys;
+}
+
+export type RebindStatus = "written" | "conflict" | "wrong-cluster";
+export type Members = ReturnType<typeof openMembers>;
+
+export function openMembers({ live, registry, scripts, keys }: MembersDeps) {
+  const stored = async (cluster: ClusterName): Promise<StoredMember | undefined> => {
+    const change = await registry.record(memberKey(cluster));
+    if (change?.text === undefined) return undefined;
+    const member = decodeMember(change.key, change.text);
+    return member.ok ? { member: member.value, revision: change.revision } : undefined;
+  };
+  return {
+    stored,
+
+    /**
+     * The member, from memory when `suffices` says so; else from Redis, which may know of a join or a renewal that has
+     * not reached this hub's feed yet. With Redis away memory is the answer.
+     */
+    async find(cluster: ClusterName, suffices: (member: Member) => boolean): Promise<Member | undefined> {
+      const known = live.members.get(cluster)?.member;
+      if ((known !== undefined && suffices(known)) || !live.connected) return known;
+      return (await stored(cluster))?.member;
+    },
+
+    /** New keys of a member at renewal; refuses a key that another cluster uses. */
+    async rebind(before: StoredMember, after: Member, newSpkis: readonly string[]): Promise<RebindStatus> {
+      const places = [keys.meta, keys.records, keys.stream, keys.boundSpkis];
+      const { cluster } = after;
+      const head = [cluster, memberKey(cluster), encodeMember(after), before.revision, streamLength];
+      const [status] = await scripts.call("rebind", places, [...head, ...newSpkis]);
+      return String(status) as RebindStatus;
+    },
+  };
+}

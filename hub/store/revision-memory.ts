@@ -1,0 +1,56 @@
+// The newest (incarnation, revision) this hub has seen, kept in its data folder outside of Redis: the witness that
+// notices a restored old dump. Written at most every few seconds; being a little behind only makes it more lenient.
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../../shared/clock.ts";
+import { writeFileAtomic } from "./atomic-file.ts";
+import type { Remembered } from "./redis-registry.ts";
+
+const saveEveryMs = 5_000;
+
+export interface RevisionMemory {
+  seen(): Remembered;
+  see(now: Remembered): void;
+  /** Task: saves what was seen, and once more when the hub ends. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export async function openRevisionMemory(dataDir: string, clock: Clock): Promise<RevisionMemory> {
+  const path = join(dataDir, "remembered.json");
+  let current = await readRemembered(path);
+  let saved = current;
+  const save = async () => {
+    if (current.incarnation === saved.incarnation && current.revision === saved.revision) return;
+    saved = current;
+    await writeFileAtomic(path, `${JSON.stringify(current)}\n`, 0o600);
+  };
+  return {
+    seen: () => current,
+    see: ({ incarnation, revision }) => {
+      current = { incarnation, revision };
+    },
+    run: async (signal) => {
+      try {
+        for (;;) {
+          await save();
+          await clock.sleep(saveEveryMs, signal);
+        }
+      } finally {
+        await save();
+      }
+    },
+  };
+}
+
+async function readRemembered(path: string): Promise<Remembered> {
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (text === undefined) return { incarnation: "", revision: 0 };
+  const { incarnation, revision } = JSON.parse(text) as Partial<Remembered>;
+  if (typeof incarnation !== "string" || typeof revision !== "number") {
+    throw new Error(`${path} is damaged; restore it from a backup, or delete it to trust Redis as it is`);
+  }
+  return { incarnation, revision };
+}
