@@ -1,0 +1,92 @@
+// The redirect as an nftables ruleset: what an application sends over TCP goes to Envoy's outbound listener, what comes for it to
+// the inbound one. Text for the init image, whose one argument it is (`nft '<rules>'`). It must let pass what Envoy itself sends.
+// One table of family inet: IPv6 is redirected like IPv4, so it is no way around the policy.
+import { isIP } from "node:net";
+import { proxyPorts, proxyUid, type TrafficExclusions } from "./settings.ts";
+
+export interface RedirectOptions {
+  readonly exclusions: TrafficExclusions;
+  /** Envoy's own listeners for the outside: readiness, metrics and the rewritten probes. */
+  readonly openPorts: readonly number[];
+}
+
+/** An address or CIDR, or undefined. Nothing else may reach the text: it is run with NET_ADMIN. */
+export function parseRange(text: string): { readonly family: "ip" | "ip6"; readonly range: string } | undefined {
+  const [address = "", length, ...rest] = text.split("/");
+  const version = isIP(address);
+  if (version === 0 || rest.length > 0 || address.includes("%")) return undefined;
+  const bits = version === 4 ? 32 : 128;
+  if (length !== undefined && (!/^[0-9]{1,3}$/.test(length) || Number(length) > bits)) return undefined;
+  return { family: version === 4 ? "ip" : "ip6", range: `${address}/${length ?? bits}` };
+}
+
+function portSet(ports: readonly number[]): string {
+  const sorted = [...new Set(ports)].sort((a, b) => a - b);
+  if (sorted.some((port) => !Number.isInteger(port) || port < 1 || port > 65_535)) throw new Error("not a port");
+  return `{ ${sorted.join(", ")} }`;
+}
+
+/** One rule for each range: a set with overlapping ranges would be refused as a whole. */
+function rangeRules(ranges: readonly string[], verdict: string): readonly string[] {
+  return ranges.map((text) => {
+    const parsed = parseRange(text);
+    if (parsed === undefined) throw new Error(`not an address range: ${text}`);
+    return `${parsed.family} daddr ${parsed.range} ${verdict}`;
+  });
+}
+
+function portRules(ports: readonly number[]): readonly string[] {
+  return ports.length === 0 ? [] : [`tcp dport ${portSet(ports)} accept`];
+}
+
+/**
+ * Envoy reaching its own pod through a service: such a packet never enters by the interface, so it is turned to the inbound
+ * listener here. To loopback it speaks as the application's server side.
+ */
+function ownPodRules(passed: readonly number[]): readonly string[] {
+  const inbound = `tcp dport != ${portSet(passed)} redirect to :${proxyPorts.inbound}`;
+  return ["ip daddr != 127.0.0.0/8", "ip6 daddr != ::1"].map(
+    (elsewhere) => `meta skuid ${proxyUid} oifname "lo" ${elsewhere} ${inbound}`,
+  );
+}
+
+function outputRules({ exclusions, openPorts }: RedirectOptions): readonly string[] {
+  const toProxy = `meta l4proto tcp redirect to :${proxyPorts.outbound}`;
+  const only = exclusions.outboundOnlyRanges;
+  return [
+    "meta l4proto != tcp accept",
+    ...ownPodRules([...openPorts, ...exclusions.inboundPorts]),
+    `meta skuid ${proxyUid} accept`,
+    // loopback, and an application that calls its own pod by address: it speaks to itself
+    'oifname "lo" accept',
+    ...portRules(exclusions.outboundPorts),
+    ...rangeRules(exclusions.outboundRanges, "accept"),
+    ...(only.length === 0 ? [toProxy] : rangeRules(only, toProxy)),
+  ];
+}
+
+function inputRules({ exclusions, openPorts }: RedirectOptions): readonly string[] {
+  return [
+    "meta l4proto != tcp accept",
+    ...portRules([...openPorts, ...exclusions.inboundPorts]),
+    `meta l4proto tcp redirect to :${proxyPorts.inbound}`,
+  ];
+}
+
+function chain(name: string, hook: string, rules: readonly string[]): readonly string[] {
+  const lines = [`type nat hook ${hook} priority -100; policy accept;`, ...rules];
+  return [`  chain ${name} {`, ...lines.map((line) => `    ${line}`), "  }"];
+}
+
+/** Replaces what an earlier run left, in one transaction: the init container may be run again (node restart). */
+export function redirectRules(options: RedirectOptions): string {
+  return [
+    "add table inet isthmus",
+    "delete table inet isthmus",
+    "table inet isthmus {",
+    ...chain("output", "output", outputRules(options)),
+    ...chain("prerouting", "prerouting", inputRules(options)),
+    "}",
+    "",
+  ].join("\n");
+}
