@@ -1,0 +1,59 @@
+// The demo's application: a few services of one program, told apart by SHOP_SERVICE. It knows nothing of the mesh but
+// the header in which its sidecar names the caller.
+import { once } from "node:events";
+import { hostname } from "node:os";
+import process from "node:process";
+import { createGrpcEcho, createTcpEcho } from "./echo-servers.ts";
+import { createShopServer, type ShopIdentity } from "./http-service.ts";
+
+export interface ShopConfig extends ShopIdentity {
+  readonly httpPort: number;
+  /** 0: not served. */
+  readonly tcpPort: number;
+  readonly tcpBanner: boolean;
+  readonly grpcPort: number;
+  /** How long requests are still answered after the order to stop: other nodes learn of it a moment later. */
+  readonly drainMs: number;
+}
+
+export function readShopConfig(environment: Readonly<Record<string, string | undefined>>): ShopConfig {
+  const port = (name: string, fallback: number) => Number(environment[name] ?? fallback);
+  const upstreams = (environment["SHOP_UPSTREAMS"] ?? "").split(",").filter((entry) => entry.includes("="));
+  return {
+    service: environment["SHOP_SERVICE"] ?? "shop",
+    cluster: environment["SHOP_CLUSTER"] ?? "unknown",
+    pod: environment["POD_NAME"] ?? hostname(),
+    upstreams: new Map(
+      upstreams.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]),
+    ),
+    httpPort: port("SHOP_HTTP_PORT", 8080),
+    tcpPort: port("SHOP_TCP_PORT", 0),
+    tcpBanner: environment["SHOP_TCP_BANNER"] === "true",
+    grpcPort: port("SHOP_GRPC_PORT", 0),
+    drainMs: port("SHOP_DRAIN_S", 3) * 1000,
+  };
+}
+
+export async function runShop(config: ShopConfig, signal: AbortSignal): Promise<void> {
+  const http = createShopServer(config, signal);
+  http.listen(config.httpPort);
+  const tcp = config.tcpPort > 0 ? createTcpEcho(config.service, config.tcpBanner).listen(config.tcpPort) : undefined;
+  const grpc = config.grpcPort > 0 ? createGrpcEcho(config.service).listen(config.grpcPort) : undefined;
+  await once(http, "listening");
+  process.stdout.write(`${config.service} serves HTTP on ${config.httpPort}\n`);
+  if (!signal.aborted) await once(signal, "abort");
+  await new Promise((resolve) => setTimeout(resolve, config.drainMs));
+  tcp?.close();
+  grpc?.close();
+  http.close();
+  http.closeAllConnections();
+}
+
+if (import.meta.main) {
+  const stop = new AbortController();
+  process.once("SIGTERM", () => stop.abort());
+  process.once("SIGINT", () => stop.abort());
+  await runShop(readShopConfig(process.env), stop.signal);
+  // TCP and gRPC connections that a client keeps open must not keep the pod
+  process.exit(0);
+}
