@@ -1,0 +1,3 @@
+module isthmus.dev/test-clusters/pause
+
+go 1.24
