@@ -21,7 +21,8 @@ export function parseReview(text: string): Result<AdmissionRequest> {
     return rejected("ISTHMUS_REVIEW", "the body is not JSON");
   }
   return readObject(review, (root) => {
-    if (root.at("apiVersion").raw !== "admission.k8s.io/v1") root.at("apiVersion").report("must be admission.k8s.io/v1");
+    if (root.at("apiVersion").raw !== "admission.k8s.io/v1")
+      root.at("apiVersion").report("must be admission.k8s.io/v1");
     if (root.at("kind").raw !== "AdmissionReview") root.at("kind").report("must be AdmissionReview");
     const request = root.at("request").map();
     return {
@@ -45,7 +46,11 @@ function answer(uid: string, response: Readonly<Record<string, unknown>>): Admis
 }
 
 /** An empty patch must be left out: the API server takes patchType and patch together or not at all. */
-export function allowed(uid: string, patch: readonly PatchOperation[], warnings: readonly string[] = []): AdmissionAnswer {
+export function allowed(
+  uid: string,
+  patch: readonly PatchOperation[],
+  warnings: readonly string[] = [],
+): AdmissionAnswer {
   const patched =
     patch.length === 0
       ? {}

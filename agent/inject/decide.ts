@@ -32,7 +32,12 @@ export type Injection =
   | { readonly inject: true; readonly patch: readonly PatchOperation[] }
   | { readonly inject: false; readonly reason: SkipReason; readonly patch: readonly PatchOperation[] };
 
-const unmeshableNamespaces: ReadonlySet<string> = new Set([systemNamespace, "kube-system", "kube-public", "kube-node-lease"]);
+const unmeshableNamespaces: ReadonlySet<string> = new Set([
+  systemNamespace,
+  "kube-system",
+  "kube-public",
+  "kube-node-lease",
+]);
 
 /** Already done when the proxy is there as we put it: an init container. */
 function isInjected(pod: PodFacts): boolean {
@@ -60,22 +65,35 @@ function checkPod(pod: PodFacts): readonly Problem[] {
   const reserved = new Set<number>([
     ...[proxyPorts.outbound, proxyPorts.inbound, proxyPorts.admin, proxyPorts.readiness, proxyPorts.metrics],
   ]);
-  const isReserved = (port: number) => reserved.has(port) || (port >= proxyPorts.firstProbe && port <= proxyPorts.lastProbe);
+  const isReserved = (port: number) =>
+    reserved.has(port) || (port >= proxyPorts.firstProbe && port <= proxyPorts.lastProbe);
   const problem = (code: string, message: string, field: string): Problem => ({ code, message, field });
   const asProxy = `runs as user ${proxyUid}, whose traffic is never redirected: choose another runAsUser`;
   return [
-    ...(pod.runAsUser === proxyUid ? [problem("ISTHMUS_USER_RESERVED", `the pod ${asProxy}`, "spec.securityContext")] : []),
+    ...(pod.runAsUser === proxyUid
+      ? [problem("ISTHMUS_USER_RESERVED", `the pod ${asProxy}`, "spec.securityContext")]
+      : []),
     ...containers.flatMap((container) => [
       ...(container.runAsUser === proxyUid
         ? [problem("ISTHMUS_USER_RESERVED", `container "${container.name}" ${asProxy}`, "spec.containers")]
         : []),
       ...(names.has(container.name)
-        ? [problem("ISTHMUS_NAME_RESERVED", `container name "${container.name}" belongs to the mesh`, "spec.containers")]
+        ? [
+            problem(
+              "ISTHMUS_NAME_RESERVED",
+              `container name "${container.name}" belongs to the mesh`,
+              "spec.containers",
+            ),
+          ]
         : []),
       ...container.ports
         .filter(({ port }) => isReserved(port))
         .map(({ port }) =>
-          problem("ISTHMUS_PORT_RESERVED", `port ${port} of container "${container.name}" belongs to the sidecar`, "spec.containers"),
+          problem(
+            "ISTHMUS_PORT_RESERVED",
+            `port ${port} of container "${container.name}" belongs to the sidecar`,
+            "spec.containers",
+          ),
         ),
     ]),
     ...pod.volumeNames

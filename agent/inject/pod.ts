@@ -59,7 +59,13 @@ function readHandler(holder: FieldReader, pointer: string, field: HandlerFacts["
     .filter((action) => isThere(holder.at(action)))
     .map((action) => {
       const target = holder.at(action).map();
-      return { pointer, field, action, port: readPort(target.at("port")), host: target.at("host").text({ otherwise: "" }) };
+      return {
+        pointer,
+        field,
+        action,
+        port: readPort(target.at("port")),
+        host: target.at("host").text({ otherwise: "" }),
+      };
     });
 }
 

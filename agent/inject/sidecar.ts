@@ -122,7 +122,9 @@ function fileAnnotation(file: string): string {
  */
 export function fileAnnotations(): Readonly<Record<string, string>> {
   const files = bootstrapFiles({ trustDir: paths.trust, tokenDir: paths.token });
-  return Object.fromEntries(Object.entries(files).map(([file, value]) => [fileAnnotation(file), JSON.stringify(value)]));
+  return Object.fromEntries(
+    Object.entries(files).map(([file, value]) => [fileAnnotation(file), JSON.stringify(value)]),
+  );
 }
 
 export function sidecarVolumes(): readonly Manifest[] {
@@ -130,11 +132,15 @@ export function sidecarVolumes(): readonly Manifest[] {
   return [
     {
       name: volumeNames.trust,
-      projected: { sources: [{ configMap: { name: "isthmus-trust", items: [{ key: "roots.pem", path: "roots.pem" }] } }] },
+      projected: {
+        sources: [{ configMap: { name: "isthmus-trust", items: [{ key: "roots.pem", path: "roots.pem" }] } }],
+      },
     },
     {
       name: volumeNames.token,
-      projected: { sources: [{ serviceAccountToken: { audience: "isthmus", expirationSeconds: 3600, path: "token" } }] },
+      projected: {
+        sources: [{ serviceAccountToken: { audience: "isthmus", expirationSeconds: 3600, path: "token" } }],
+      },
     },
     {
       name: volumeNames.config,

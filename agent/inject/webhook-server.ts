@@ -104,7 +104,8 @@ async function handle(request: IncomingMessage, options: WebhookOptions): Promis
   const text = await readBody(request);
   if (text === undefined) return tooLarge();
   const review = parseReview(text);
-  if (!review.ok) return refuse(400, review.error.map(({ field, message }) => `${field ?? "body"}: ${message}`).join("; "));
+  if (!review.ok)
+    return refuse(400, review.error.map(({ field, message }) => `${field ?? "body"}: ${message}`).join("; "));
   try {
     return await handlePod(review.value, options);
   } catch (error) {

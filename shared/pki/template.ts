@@ -26,7 +26,7 @@ export interface Validity {
 }
 
 export interface CertificateTemplate {
-  readonly kind: "root" | "cluster CA" | "workload" | "agent" | "hub server";
+  readonly kind: "root" | "cluster CA" | "workload" | "agent" | "hub server" | "webhook server";
   readonly subject: DistinguishedName;
   readonly uris: readonly string[];
   readonly dnsNames: readonly string[];
