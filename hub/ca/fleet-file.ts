@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import { parseFleetDomain, type FleetDomain } from "../../shared/ids.ts";
 import type { ServerNames } from "../../shared/pki/template.ts";
-import { fileExists, readSecretFile, writeSecretFile } from "./secret-file.ts";
+import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
 
 /** `signing`: new certificates come from it; every other listed root is only trusted. */
 export interface RootEntry {

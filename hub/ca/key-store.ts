@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import { generateKeyPem } from "../../shared/pki/key.ts";
 import { kekBytes, seal, unseal } from "../../shared/pki/sealing.ts";
-import { fileExists, readSecretFile, writeSecretFile } from "./secret-file.ts";
+import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
 
 export interface KeyStore {
   /** Makes a P-256 key, stores it sealed and returns its PEM. */

@@ -13,7 +13,7 @@ import { keyIdOf } from "../../shared/pki/x509-builder.ts";
 import { parseCertificate } from "../../shared/pki/x509.ts";
 import type { RootEntry } from "./fleet-file.ts";
 import type { KeyStore } from "./key-store.ts";
-import { readSecretFile, writeSecretFile } from "./secret-file.ts";
+import { readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
 
 const purpose = "root";
 

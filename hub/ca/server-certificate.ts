@@ -9,7 +9,7 @@ import { certificatePem, parseChainPem } from "../../shared/pki/pem.ts";
 import { hubServerTemplate, renewalDueMs, validityFrom, type ServerNames } from "../../shared/pki/template.ts";
 import { parseCertificate } from "../../shared/pki/x509.ts";
 import type { Root } from "./root.ts";
-import { fileExists, readSecretFile, writeSecretFile } from "./secret-file.ts";
+import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
 
 /** Long enough to survive a hub switched off over holidays; agents go by the roots, so its length weakens nothing. */
 const ttlMs = 90 * 24 * 3_600_000;

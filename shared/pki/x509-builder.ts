@@ -14,6 +14,7 @@ import {
   GeneralSubtree,
   GeneralSubtrees,
   KeyIdentifier,
+  KeyUsage as KeyUsageFlags,
   Name,
   NameConstraints,
   SubjectPublicKeyInfo,
@@ -24,8 +25,6 @@ import {
 import {
   BasicConstraintsExtension,
   ExtendedKeyUsageExtension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
   Name as NameText,
   Pkcs10CertificateRequestGenerator,
   SubjectAlternativeNameExtension,
@@ -42,10 +41,11 @@ import {
 import type { KeyProvider } from "./key.ts";
 import type { CertificateTemplate, DistinguishedName } from "./template.ts";
 
-const keyUsageFlags: Readonly<Record<KeyUsage, number>> = {
-  digitalSignature: KeyUsageFlags.digitalSignature,
-  keyCertSign: KeyUsageFlags.keyCertSign,
-  cRLSign: KeyUsageFlags.cRLSign,
+/** Bits of RFC 5280 4.2.1.3, the first named one being bit 0. */
+const keyUsageBits: Readonly<Record<KeyUsage, number>> = {
+  digitalSignature: 1 << 0,
+  keyCertSign: 1 << 5,
+  cRLSign: 1 << 6,
 };
 
 const extendedKeyUsageOids: Readonly<Record<ExtendedKeyUsage, string>> = {
@@ -121,11 +121,11 @@ function extensionsOf(
   issuer: CertificateFacts | undefined,
 ): Extension[] {
   const { caPathLength, extendedKeyUsages, constraints } = template;
-  const usages: number = template.keyUsages.reduce((flags, usage) => flags | keyUsageFlags[usage], 0);
+  const usages = template.keyUsages.reduce((bits, usage) => bits | keyUsageBits[usage], 0);
   const subjectEmpty = Object.keys(template.subject).length === 0;
   const list = [
     plain(new BasicConstraintsExtension(caPathLength !== undefined, caPathLength, true)),
-    plain(new KeyUsagesExtension(usages as KeyUsageFlags, true)),
+    extension(extensionOid.keyUsage, true, AsnConvert.serialize(new KeyUsageFlags(usages))),
     plain(new SubjectAlternativeNameExtension(alternativeNames(template), subjectEmpty)),
     extension(extensionOid.subjectKeyId, false, AsnConvert.serialize(new OctetString(bytes(keyIdOf(subjectSpkiDer))))),
   ];

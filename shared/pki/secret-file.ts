@@ -1,8 +1,8 @@
-// Files of the hub's data folder that hold secrets or trust: written whole or not at all, read only when nobody else could
-// have read or changed them. Called by key-store.ts and authority.ts; knows nothing of what is inside.
+// Files that hold secrets or trust (the hub's data folder, a site's identity): written whole or not at all, read only when
+// nobody else could have read or changed them. Called by hub/ca and agent/identity; knows nothing of what is inside.
 import { open, mkdir, readFile, rename, stat, unlink } from "node:fs/promises";
 import { dirname } from "node:path";
-import { UserError } from "../../shared/errors.ts";
+import { UserError } from "../errors.ts";
 
 /** Bits of group and others: any of them means that somebody else reads a key or writes a root. */
 const foreignBits = 0o077;
@@ -36,8 +36,8 @@ export async function readSecretFile(path: string): Promise<string> {
     const foreign = (mode & foreignBits) !== 0;
     if (foreign || uid !== process.getuid?.()) {
       const found = foreign ? `has mode ${(mode & 0o777).toString(8)}` : `belongs to user ${uid}`;
-      throw new UserError("ISTHMUS_FILE_MODE", `${path} ${found}; only the hub's own user may have access`, {
-        hint: `check who could have read it, then: chmod 600 ${path} (and chown to the hub's user)`,
+      throw new UserError("ISTHMUS_FILE_MODE", `${path} ${found}; only this program's user may have access`, {
+        hint: `check who could have read it, then: chmod 600 ${path} (and chown it to this program's user)`,
       });
     }
     return await readFile(path, "utf8");
@@ -63,6 +63,6 @@ function fileError(error: unknown, path: string, verb: "read" | "write"): Error 
   const full = error.code === "ENOSPC" || error.code === "EDQUOT";
   const details = full
     ? { cause: error, hint: "the disk is full: make room; nothing was changed" }
-    : { cause: error, hint: `check that the folder exists and belongs to the hub's user (${String(error.code)})` };
+    : { cause: error, hint: `check that the folder exists and belongs to this program's user (${String(error.code)})` };
   return new UserError("ISTHMUS_DATA_FOLDER", `cannot ${verb} ${path}`, details);
 }

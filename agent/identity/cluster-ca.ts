@@ -1,0 +1,69 @@
+// The cluster's own CA: its key was made here and never leaves. Opened from the kept identity; signs workload leaves only,
+// within its trust domain and never beyond its own end. Called by svid-issuer.ts.
+import { trustDomainOf, type TrustDomain } from "../../shared/ids.ts";
+import { checkReceived } from "../../shared/pki/chain.ts";
+import { issueCertificate } from "../../shared/pki/issue.ts";
+import { generateKeyPem, keyProviderFromPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
+import { certificatePem, parseChainPem } from "../../shared/pki/pem.ts";
+import { clusterCaTemplate, validityFrom, workloadTemplate, type Validity } from "../../shared/pki/template.ts";
+import { ok, type Result } from "../../shared/result.ts";
+import type { JoinedIdentity } from "./identity-state.ts";
+
+/** A workload's certificate, as SDS hands it out. */
+export interface Svid extends Validity {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  /** Leaf, cluster CA, issuers; without the root. */
+  readonly chainPem: string;
+  readonly keyPem: string;
+}
+
+export interface SvidRequest {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+  readonly ttlMs: number;
+  readonly nowMs: number;
+}
+
+export interface ClusterCa {
+  readonly trustDomain: TrustDomain;
+  readonly chainPem: string;
+  readonly validity: Validity;
+  issueSvid(request: SvidRequest): Promise<Result<Svid>>;
+}
+
+export type ClusterCaMaterial = Pick<
+  JoinedIdentity,
+  "cluster" | "fleetDomain" | "clusterCaKeyPem" | "clusterCaChainPem" | "bundle"
+>;
+
+/** Refuses a chain that is not this cluster's CA, whoever put it into the Secret. An expired one opens; it signs nothing. */
+export function openClusterCa(material: ClusterCaMaterial): Result<ClusterCa> {
+  const { cluster, fleetDomain, clusterCaKeyPem, clusterCaChainPem, bundle } = material;
+  const chain = parseChainPem(clusterCaChainPem);
+  if (!chain.ok) return chain;
+  const certificate = checkReceived({
+    chainDer: chain.value,
+    rootsDer: bundle.rootsDer,
+    spkiDer: spkiOfKeyPem(clusterCaKeyPem),
+    template: (validity) => clusterCaTemplate(cluster, fleetDomain, validity),
+  });
+  if (!certificate.ok) return certificate;
+  const trustDomain = trustDomainOf(cluster, fleetDomain);
+  const issuer = { key: keyProviderFromPem(clusterCaKeyPem), certificate: certificate.value };
+  return ok({
+    trustDomain,
+    chainPem: clusterCaChainPem,
+    validity: certificate.value,
+    issueSvid: async ({ namespace, serviceAccount, ttlMs, nowMs }) => {
+      const validity = validityFrom(nowMs, ttlMs, certificate.value.notAfterMs);
+      if (!validity.ok) return validity;
+      const keyPem = generateKeyPem();
+      const template = workloadTemplate({ trustDomain, namespace, serviceAccount }, validity.value);
+      const leaf = await issueCertificate(template, spkiOfKeyPem(keyPem), issuer);
+      if (!leaf.ok) return leaf;
+      const chainPem = certificatePem(leaf.value) + clusterCaChainPem;
+      return ok({ namespace, serviceAccount, chainPem, keyPem, ...validity.value });
+    },
+  });
+}

@@ -1,0 +1,119 @@
+// Who this member is, as it is kept: keys, chains, the hub and the trust bundle. Kept in one Secret by agent/kube, in a file
+// by a site; both see texts under names. Holds private keys: pass it on whole, never to a log.
+import { parseClusterName, parseFleetDomain, type ClusterName, type FleetDomain } from "../../shared/ids.ts";
+import type { TrustBundle } from "../../shared/pki/bundle.ts";
+import { ok, rejected, type Result } from "../../shared/result.ts";
+
+/** Keys are kept before they are sent: a join whose reply was lost is repeated with the same ones, also by a new process. */
+export interface JoiningIdentity {
+  readonly stage: "joining";
+  readonly tokenId: string;
+  readonly agentKeyPem: string;
+  readonly clusterCaKeyPem: string;
+}
+
+export interface JoinedIdentity {
+  readonly stage: "joined";
+  readonly cluster: ClusterName;
+  readonly fleetDomain: FleetDomain;
+  /** `host:port` */
+  readonly hub: string;
+  readonly agentKeyPem: string;
+  /** Leaf first, without the root. */
+  readonly agentChainPem: string;
+  readonly clusterCaKeyPem: string;
+  readonly clusterCaChainPem: string;
+  readonly bundle: TrustBundle;
+  /** Keys whose signed bundles are taken: the first one came over the pinned connection of the join. */
+  readonly knownSigners: readonly Uint8Array[];
+}
+
+export type IdentityState = JoiningIdentity | JoinedIdentity;
+
+export interface IdentityStore {
+  load(): Promise<IdentityState | undefined>;
+  /** Resolves when the state survives a crash; rejects when somebody else changed it meanwhile. */
+  save(state: IdentityState): Promise<void>;
+}
+
+/** The state as texts under names: the `stringData` of a Secret. */
+export function encodeIdentity(state: IdentityState): Readonly<Record<string, string>> {
+  if (state.stage === "joining") return { ...state };
+  const { bundle, knownSigners, ...texts } = state;
+  return { ...texts, bundle: encodeBundle(bundle), knownSigners: JSON.stringify(knownSigners.map(base64)) };
+}
+
+export function decodeIdentity(texts: Readonly<Record<string, string>>): Result<IdentityState> {
+  const missing: string[] = [];
+  const text = (name: string) => {
+    const value = texts[name] ?? "";
+    if (value === "") missing.push(name);
+    return value;
+  };
+  const keys = { agentKeyPem: text("agentKeyPem"), clusterCaKeyPem: text("clusterCaKeyPem") };
+  if (texts["stage"] === "joining") {
+    const state: JoiningIdentity = { stage: "joining", tokenId: text("tokenId"), ...keys };
+    return missing.length === 0 ? ok(state) : incomplete(missing);
+  }
+  const [cluster, fleetDomain] = [parseClusterName(text("cluster")), parseFleetDomain(text("fleetDomain"))];
+  const chains = { agentChainPem: text("agentChainPem"), clusterCaChainPem: text("clusterCaChainPem") };
+  const [hub, bundleText, signers] = [text("hub"), text("bundle"), text("knownSigners")];
+  if (missing.length > 0) return incomplete(missing);
+  if (!cluster.ok) return cluster;
+  if (!fleetDomain.ok) return fleetDomain;
+  const bundle = decodeBundle(bundleText);
+  if (!bundle.ok) return bundle;
+  const knownSigners = (JSON.parse(signers) as string[]).map(bytes);
+  return ok({
+    stage: "joined",
+    cluster: cluster.value,
+    fleetDomain: fleetDomain.value,
+    hub,
+    ...keys,
+    ...chains,
+    bundle: bundle.value,
+    knownSigners,
+  });
+}
+
+function incomplete(missing: readonly string[]): ReturnType<typeof rejected> {
+  return rejected("ISTHMUS_IDENTITY", `the kept identity is incomplete: ${missing.join(", ")} missing`);
+}
+
+function encodeBundle(bundle: TrustBundle): string {
+  return JSON.stringify({
+    ...bundle,
+    rootsDer: bundle.rootsDer.map(base64),
+    signerSpkiDer: base64(bundle.signerSpkiDer),
+    signature: base64(bundle.signature),
+  });
+}
+
+interface BundleText extends Pick<TrustBundle, "sequence" | "fleetDomain" | "revokedTrustDomains"> {
+  readonly rootsDer: readonly string[];
+  readonly signerSpkiDer: string;
+  readonly signature: string;
+}
+
+/** Its form is ours, its content signed: a changed one fails its signature, so only the syntax is asked here. */
+function decodeBundle(text: string): Result<TrustBundle> {
+  try {
+    const { rootsDer, signerSpkiDer, signature, ...rest } = JSON.parse(text) as BundleText;
+    return ok({
+      ...rest,
+      rootsDer: rootsDer.map(bytes),
+      signerSpkiDer: bytes(signerSpkiDer),
+      signature: bytes(signature),
+    });
+  } catch {
+    return rejected("ISTHMUS_IDENTITY", "the kept trust bundle is unreadable", "bundle");
+  }
+}
+
+function base64(value: Uint8Array): string {
+  return Buffer.from(value).toString("base64");
+}
+
+function bytes(text: string): Uint8Array {
+  return new Uint8Array(Buffer.from(text, "base64"));
+}

@@ -1,0 +1,109 @@
+// One SVID per service account: made on first demand, renewed at half of its life by the wall clock, told to listeners.
+// Called by agent/ads (SDS) and the push loop. Keys are made here and live in memory only.
+import type { Clock } from "../../shared/clock.ts";
+import type { Log } from "../../shared/log.ts";
+import { renewalDueMs } from "../../shared/pki/template.ts";
+import type { ClusterCa, Svid } from "./cluster-ca.ts";
+
+/** A suspended machine's timers stand still while certificates age (Istio #38081): so the clock is asked at least this often. */
+const recheckMs = 30_000;
+/** A CA that is about to end would else be asked for ever shorter leaves, ever faster. */
+const retryMs = 1_000;
+
+export interface Account {
+  readonly namespace: string;
+  readonly serviceAccount: string;
+}
+
+export interface SvidIssuer {
+  /** Rejects when the cluster CA cannot sign (it has ended: the hub was away too long). */
+  svidFor(namespace: string, serviceAccount: string): Promise<Svid>;
+  /** Told after an SVID was replaced. Returns the way to stop listening. */
+  onChange(listener: (account: Account) => void): () => void;
+  /** Forgets, and so no longer renews, every account that is not in use. */
+  retain(inUse: Iterable<Account>): void;
+  /** Renews until the signal aborts. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export interface SvidIssuerDeps {
+  /** The CA to sign with; asked at each use, because it is renewed too. */
+  readonly clusterCa: () => ClusterCa;
+  readonly ttlMs: number;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+interface Entry {
+  readonly account: Account;
+  svid: Promise<Svid>;
+  dueMs: number;
+  notAfterMs: number;
+}
+
+export function createSvidIssuer(deps: SvidIssuerDeps): SvidIssuer {
+  const entries = new Map<string, Entry>();
+  const listeners = new Set<(account: Account) => void>();
+
+  const issue = async (account: Account): Promise<Svid> => {
+    const issued = await deps.clusterCa().issueSvid({ ...account, ttlMs: deps.ttlMs, nowMs: deps.clock.now() });
+    if (issued.ok) return issued.value;
+    const reason = issued.error.map((problem) => `${problem.code}: ${problem.message}`).join("; ");
+    throw new Error(`no certificate for ${account.namespace}/${account.serviceAccount}: ${reason}`);
+  };
+  const keep = (entry: Entry, svid: Svid) => {
+    entry.dueMs = renewalDueMs(svid, deps.random());
+    entry.notAfterMs = svid.notAfterMs;
+    entry.svid = Promise.resolve(svid);
+  };
+  const create = (account: Account): Entry => {
+    const entry: Entry = { account, svid: issue(account), dueMs: Infinity, notAfterMs: 0 };
+    entries.set(keyOf(account), entry);
+    entry.svid.then(
+      (svid) => keep(entry, svid),
+      () => entries.delete(keyOf(account)), // the caller of svidFor is told; the next one tries again
+    );
+    return entry;
+  };
+  const renew = async (entry: Entry): Promise<void> => {
+    try {
+      const svid = await issue(entry.account);
+      if (entries.get(keyOf(entry.account)) !== entry) return; // no longer retained
+      keep(entry, svid);
+      for (const listener of listeners) listener(entry.account);
+    } catch (error) {
+      deps.log.error("SVID renewal failed; the held one stays in use", { ...entry.account }, error);
+      entry.dueMs = deps.clock.now() + recheckMs;
+    }
+  };
+  /** Renewing gains nothing while the CA ends no later than the leaf does. */
+  const isDue = (entry: Entry, nowMs: number) =>
+    entry.dueMs <= nowMs && deps.clusterCa().validity.notAfterMs > entry.notAfterMs;
+
+  return {
+    svidFor: (namespace, serviceAccount) => {
+      const account = { namespace, serviceAccount };
+      return (entries.get(keyOf(account)) ?? create(account)).svid;
+    },
+    onChange: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    retain: (inUse) => {
+      const wanted = new Set(Array.from(inUse, keyOf));
+      for (const key of entries.keys()) if (!wanted.has(key)) entries.delete(key);
+    },
+    run: async (signal) => {
+      while (!signal.aborted) {
+        for (const entry of entries.values()) if (isDue(entry, deps.clock.now())) await renew(entry);
+        const nextMs = Math.min(...Array.from(entries.values(), (entry) => entry.dueMs)) - deps.clock.now();
+        await deps.clock.sleep(Math.max(retryMs, Math.min(recheckMs, nextMs)), signal);
+      }
+    },
+  };
+}
+
+function keyOf({ namespace, serviceAccount }: Account): string {
+  return `${namespace}/${serviceAccount}`;
+}
