@@ -66,15 +66,15 @@ export function createSnapshotEncoder(encode: EncodeResource): EncodeSnapshot {
  * snapshot is not published; the last good one stays.
  */
 export function checkConsistent(snapshot: Snapshot): Problem[] {
-  const problems: Problem[] = [];
-  for (const type of resourceTypes) {
-    for (const resource of snapshot.resources[type].values()) {
-      for (const need of resource.needs) {
-        if (!snapshot.resources[need.type].has(need.name)) problems.push(missing(resource, need));
-      }
-    }
-  }
-  return problems;
+  return resourceTypes.flatMap((type) =>
+    [...snapshot.resources[type].values()].flatMap((one) => dangling(snapshot, one)),
+  );
+}
+
+function dangling(snapshot: Snapshot, resource: EncodedResource): readonly Problem[] {
+  return resource.needs
+    .filter((need) => !snapshot.resources[need.type].has(need.name))
+    .map((need) => missing(resource, need));
 }
 
 function missing(resource: EncodedResource, need: EncodedResource["needs"][number]): Problem {

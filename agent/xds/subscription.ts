@@ -34,7 +34,7 @@ export interface TypeState {
   /** A first request has come. */
   asked: boolean;
   wildcard: boolean;
-  /** "has never explicitly subscribed to any resource names": an empty SotW request still means everything. */
+  /** SotW: "has never explicitly subscribed to any resource names", so that an empty request still means everything. */
   legacy: boolean;
   /** A wildcard is answered even when there is nothing: the client waits for its first response. */
   greet: boolean;
@@ -76,20 +76,27 @@ export function retarget(state: TypeState, target: Resources): void {
   const { base, patch } = state;
   if (base === target) return;
   const { changed, removed } = diffResources(base, target);
-  for (const resource of changed) {
-    const has = patch.get(resource.name);
-    if (has === undefined) patch.set(resource.name, base.get(resource.name) ?? newcomer(state, resource.name));
-    else if (has === missing) patch.set(resource.name, untold);
-    else if (has.version === resource.version) patch.delete(resource.name);
-    if (state.refused.get(resource.name) !== resource.version) state.refused.delete(resource.name);
-  }
+  for (const resource of changed) noteChange(state, resource);
   for (const name of removed) {
     const has = patch.get(name);
     const had = base.get(name);
     if (has === undefined && had !== undefined) patch.set(name, had);
-    else if (has === unwanted || (has === untold && state.wildcard && !state.explicit.has(name))) patch.delete(name);
+    else if (has === unwanted || (has === untold && isByWildcardOnly(state, name))) patch.delete(name);
   }
   state.base = target;
+}
+
+function noteChange(state: TypeState, { name, version }: EncodedResource): void {
+  const { base, patch, refused } = state;
+  const has = patch.get(name);
+  if (has === undefined) patch.set(name, base.get(name) ?? newcomer(state, name));
+  else if (has === missing) patch.set(name, untold);
+  else if (has.version === version) patch.delete(name);
+  if (refused.get(name) !== version) refused.delete(name);
+}
+
+function isByWildcardOnly(state: TypeState, name: string): boolean {
+  return state.wildcard && !state.explicit.has(name);
 }
 
 function newcomer(state: TypeState, name: string): Known {
@@ -176,7 +183,7 @@ export function markSent(state: TypeState, batch: Pending, nonce: string): void 
 
 /** The client was told that a name does not exist; one that it asked for by name is watched on. */
 export function forget(state: TypeState, name: string): void {
-  if (state.wildcard && !state.explicit.has(name)) state.patch.delete(name);
+  if (isByWildcardOnly(state, name)) state.patch.delete(name);
   else state.patch.set(name, missing);
   state.refused.delete(name);
 }
@@ -202,9 +209,8 @@ export interface DeltaChange {
 export function subscribeDelta(state: TypeState, change: DeltaChange): void {
   const first = !state.asked;
   state.asked = true;
-  // "never having sent a request on the stream for that resource type with resource_names_subscribe populated"
-  if (change.subscribe.length > 0) state.legacy = false;
-  else if (first && hasLegacyWildcard(state.type)) startWildcard(state);
+  // "having never sent a request on the stream for that resource type with resource_names_subscribe populated"
+  if (first && change.subscribe.length === 0 && hasLegacyWildcard(state.type)) startWildcard(state);
   for (const name of change.subscribe) if (name === "*") startWildcard(state);
   for (const name of change.subscribe) if (name !== "*") subscribeName(state, name);
   for (const name of change.unsubscribe) {
@@ -278,15 +284,20 @@ export function subscribeSotw(state: TypeState, names: readonly string[]): void 
   if (names.length > 0) state.legacy = false;
   const everything = names.includes("*") || (names.length === 0 && state.legacy && hasLegacyWildcard(state.type));
   const listed = new Set(names.filter((name) => name !== "*"));
-  if (everything) {
-    startWildcard(state);
-    state.explicit.clear();
-    for (const name of listed) {
-      state.explicit.add(name);
-      if (!state.base.has(name) && !state.patch.has(name)) state.patch.set(name, untold);
-    }
-    return;
+  if (everything) listBesideWildcard(state, listed);
+  else listOnly(state, listed);
+}
+
+function listBesideWildcard(state: TypeState, listed: ReadonlySet<string>): void {
+  startWildcard(state);
+  state.explicit.clear();
+  for (const name of listed) {
+    state.explicit.add(name);
+    if (!state.base.has(name) && !state.patch.has(name)) state.patch.set(name, untold);
   }
+}
+
+function listOnly(state: TypeState, listed: ReadonlySet<string>): void {
   if (state.wildcard) {
     for (const name of listed) state.explicit.add(name);
     endWildcard(state);
