@@ -40,25 +40,34 @@ function halfLifeMs(certificate: StoredCertificate): number {
 }
 
 /** The newest that has been in the bundle long enough; a first one has nobody to wait for. */
-function signerOf(live: readonly StoredCertificate[], nowMs: number): StoredCertificate | undefined {
+function signerOf(live: readonly [StoredCertificate, ...StoredCertificate[]], nowMs: number): StoredCertificate {
   return live.findLast((authority) => nowMs - authority.createdAtMs >= overlapMs) ?? live[0];
 }
 
+function newestOf(live: readonly [StoredCertificate, ...StoredCertificate[]]): StoredCertificate {
+  return live.at(-1) ?? live[0];
+}
+
 export function planWebhookCa(state: WebhookCaState | undefined, nowMs: number): WebhookCaPlan {
-  const live = (state?.authorities ?? []).filter((authority) => authority.notAfterMs > nowMs);
-  const newest = live.at(-1);
-  const signer = signerOf(live, nowMs);
-  if (state === undefined || newest === undefined || signer === undefined) {
+  const [first, ...others] = (state?.authorities ?? []).filter((authority) => authority.notAfterMs > nowMs);
+  if (state === undefined || first === undefined) {
     return { keep: [], makeAuthority: true, signWith: "new", dueMs: nowMs + overlapMs };
   }
   const { serving } = state;
+  const live = [first, ...others] as const;
+  const signer = signerOf(live, nowMs);
+  const newest = newestOf(live);
   const makeAuthority = nowMs >= halfLifeMs(newest);
   const servingStays = serving.issuerPem === signer.certificatePem && nowMs < halfLifeMs(serving);
+  // the certificate served before may still be in use by the other replica for a moment
   const settled = servingStays && nowMs - serving.createdAtMs >= overlapMs;
-  const keep = settled ? live.slice(live.indexOf(signer)) : live;
-  const waiting = makeAuthority || newest !== signer || keep.length > 1 || !settled;
-  const dueMs = waiting ? nowMs + overlapMs / 4 : Math.min(halfLifeMs(newest), halfLifeMs(serving));
-  return { keep, makeAuthority, signWith: servingStays ? undefined : signer, dueMs };
+  const rotating = makeAuthority || newest !== signer || !settled;
+  return {
+    keep: settled ? live.slice(live.indexOf(signer)) : live,
+    makeAuthority,
+    signWith: servingStays ? undefined : signer,
+    dueMs: rotating ? nowMs + overlapMs / 4 : Math.min(halfLifeMs(newest), halfLifeMs(serving)),
+  };
 }
 
 /** Constrained to the one name it is for: this key lies in a Secret that more people read than any other CA's. */

@@ -44,6 +44,8 @@ export interface WebhookCaDeps {
 /** Two replicas start together: each loses at most a few rounds to the other. */
 const MAX_ROUNDS = 8;
 const MAX_PEM = 8 * 1024;
+/** The other replica may renew at any time: look at least as often as a quarter of the overlap. */
+const LOOK_MS = 15 * 60_000;
 
 function valueOf<T>(result: Result<T>, what: string): T {
   if (result.ok) return result.value;
@@ -156,9 +158,6 @@ export async function runWebhookCa(
     const said = trust.caBundlePem + trust.certificate.chainPem;
     if (said !== told) onTrust(trust);
     told = said;
-    // the other replica may renew at any time: look at least as often as half an overlap
     await deps.clock.sleep(Math.min(Math.max(trust.dueMs - deps.clock.now(), 1_000), LOOK_MS), signal);
   }
 }
-
-const LOOK_MS = 15 * 60_000;
