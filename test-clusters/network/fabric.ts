@@ -64,13 +64,21 @@ const nodeSettings = [
   "sysctl -qw net.ipv4.conf.default.rp_filter=0",
 ];
 
+const fabricSettings = [
+  "sysctl -qw net.ipv4.ip_forward=1",
+  // an address of a pool that no Service has comes back on the link it came from: no redirect, the rules refuse it
+  "sysctl -qw net.ipv4.conf.all.send_redirects=0 net.ipv4.conf.default.send_redirects=0",
+  // one refusal per refused packet; the default of one per second turns a refusal into a time-out
+  "sysctl -qw net.ipv4.icmp_ratelimit=0",
+];
+
 export async function makeFabric(paths: RunPaths, network: RunNetwork): Promise<void> {
   const fabric = netnsPath(paths, "fabric");
   const hub = netnsPath(paths, "hub");
   const nodes = network.clusters.map((cluster) => ({ cluster, netns: netnsPath(paths, cluster.name) }));
   await Promise.all([fabric, hub, ...nodes.map((node) => node.netns)].map(makeNetns));
   await shellIn(fabric, [
-    "sysctl -qw net.ipv4.ip_forward=1",
+    ...fabricSettings,
     ...wireLines({ fabricInterface: "hub", link: network.hubLink, peerNetns: hub }),
     ...nodes.flatMap(({ cluster, netns }) => [
       ...wireLines({ fabricInterface: cluster.fabricInterface, link: cluster.link, peerNetns: netns }),

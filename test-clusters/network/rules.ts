@@ -25,6 +25,7 @@ table inet layout {
     iifname "link*" ip daddr ${hubAddress} counter accept
 ${others.join("\n")}
     iifname "hub" ip daddr { ${allPools} } counter accept
+    meta l4proto tcp counter reject with tcp reset
     counter reject with icmpx type admin-prohibited
   }
   chain input {

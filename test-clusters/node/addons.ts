@@ -8,8 +8,9 @@ export const COREDNS_IMAGE = "localhost/isthmus/coredns:1.15.0";
 /**
  * `SVC.NS.svc.clusterset.local` is answered from the Service `isthmus-SVC` that the agent derives from a ServiceImport;
  * the answer is renamed back, so that the caller sees the name it asked for. Nothing outside the cluster is resolved.
+ * "No such name" is not cached: a name that a test has just made must not stay unknown.
  */
-export const corefile = `.:53 {
+export const corefile = `cluster.local:53 clusterset.local:53 in-addr.arpa:53 ip6.arpa:53 {
     errors
     health :8080 {
         lameduck 1s
@@ -23,12 +24,16 @@ export const corefile = `.:53 {
         pods insecure
         ttl 5
     }
-    template ANY ANY . {
-        rcode NXDOMAIN
+    cache 5 {
+        disable denial
     }
-    cache 5
     reload 2s
     loadbalance
+}
+.:53 {
+    template ANY ANY {
+        rcode NXDOMAIN
+    }
 }
 `;
 
