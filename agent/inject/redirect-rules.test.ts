@@ -48,9 +48,7 @@ test("exclusions become rules before the redirect, one for each range", () => {
     inboundPorts: [8081],
     outboundRanges: ["10.0.0.0/8", "10.1.0.0/16", "fd02::/64", "192.0.2.1"],
   });
-  expect(
-    text.split("\n").filter((line) => line.includes("accept") && !line.includes("policy")),
-  ).toMatchInlineSnapshot(`
+  expect(text.split("\n").filter((line) => line.includes("accept") && !line.includes("policy"))).toMatchInlineSnapshot(`
     [
       "    meta l4proto != tcp accept",
       "    meta skuid 1337 accept",
