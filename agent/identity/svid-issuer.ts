@@ -77,6 +77,8 @@ export function createSvidIssuer(deps: SvidIssuerDeps): SvidIssuer {
       entry.dueMs = deps.clock.now() + recheckMs;
     }
   };
+  /** The renewal loop looks every half minute; a caller after a suspension must not get what ended in between. */
+  const hasEnded = (entry: Entry) => entry.notAfterMs > 0 && entry.notAfterMs <= deps.clock.now();
   /** Renewing gains nothing while the CA ends no later than the leaf does. */
   const isDue = (entry: Entry, nowMs: number) =>
     entry.dueMs <= nowMs && deps.clusterCa().validity.notAfterMs > entry.notAfterMs;
@@ -84,7 +86,8 @@ export function createSvidIssuer(deps: SvidIssuerDeps): SvidIssuer {
   return {
     svidFor: (namespace, serviceAccount) => {
       const account = { namespace, serviceAccount };
-      return (entries.get(keyOf(account)) ?? create(account)).svid;
+      const held = entries.get(keyOf(account));
+      return (held === undefined || hasEnded(held) ? create(account) : held).svid;
     },
     onChange: (listener) => {
       listeners.add(listener);
