@@ -1,0 +1,119 @@
+// `npm run e2e -- SUITE|all`: runs full suites on real clusters and prints each one's time beside its budget.
+// A machine that cannot host clusters skips them, says why and how many; with CI=true such a skip is a failure.
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { causeChain } from "../shared/log.ts";
+import { UserError } from "../shared/errors.ts";
+import { add, nothing, record, vitestTally, type Tally } from "../shared/tooling/tally.ts";
+import { whyNoClusters } from "./joined/host.ts";
+import { bringUpJoinedFleet, type FleetFile } from "./joined/joined-fleet.ts";
+import { lineProgress } from "./progress.ts";
+import { suites, type Suite } from "./suites.ts";
+
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+function chosen(names: readonly string[]): readonly Suite[] {
+  if (names.length === 0)
+    throw new UserError("ISTHMUS_USAGE", "name a suite or all", { hint: "npm run e2e -- --list" });
+  if (names.includes("all")) return suites;
+  return names.map((name) => {
+    const suite = suites.find((candidate) => candidate.name === name);
+    if (suite === undefined)
+      throw new UserError("ISTHMUS_USAGE", `no suite is called ${name}`, { hint: "npm run e2e -- --list" });
+    return suite;
+  });
+}
+
+/** One suite: its fleet up, vitest over its files, its fleet down, whatever happened in between. */
+async function runSuite(suite: Suite, signal: AbortSignal): Promise<Tally> {
+  const folder = mkdtempSync(join(tmpdir(), "isthmus-e2e-"));
+  const report = join(folder, "report.json");
+  const fleet =
+    suite.fleet === "joined"
+      ? await bringUpJoinedFleet({ progress: lineProgress((text) => process.stdout.write(text)), signal })
+      : undefined;
+  try {
+    await runVitest(suite, { report, fleetFile: fleet && writeFleet(folder, fleet.file), signal });
+    return vitestTally(report);
+  } finally {
+    await fleet?.down();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function writeFleet(folder: string, file: FleetFile): string {
+  const path = join(folder, "fleet.json");
+  writeFileSync(path, JSON.stringify(file));
+  return path;
+}
+
+interface VitestRun {
+  readonly report: string;
+  readonly fleetFile: string | undefined;
+  readonly signal: AbortSignal;
+}
+
+function runVitest(suite: Suite, run: VitestRun): Promise<void> {
+  const files = suite.files.map((file) => `test-clusters/scenarios/${file}`);
+  const config = ["--config", "test-clusters/vitest.e2e.config.ts"];
+  const reporters = ["--reporter", "verbose", "--reporter", "json", "--outputFile", run.report];
+  const env = run.fleetFile === undefined ? process.env : { ...process.env, ISTHMUS_FLEET: run.fleetFile };
+  return new Promise((resolve, reject) => {
+    const child = spawn("vitest", ["run", ...config, ...reporters, ...files], { stdio: "inherit", env });
+    const stop = () => child.kill("SIGTERM");
+    run.signal.addEventListener("abort", stop, { once: true });
+    child.on("error", (error) => reject(new Error("cannot start vitest", { cause: error })));
+    child.on("close", () => {
+      run.signal.removeEventListener("abort", stop);
+      resolve();
+    });
+  });
+}
+
+async function runAll(list: readonly Suite[], signal: AbortSignal): Promise<Tally> {
+  let sum = nothing;
+  for (const suite of list) {
+    if (signal.aborted) break;
+    say(`\n== ${suite.name}: ${suite.about} (budget ${suite.budgetMinutes} min)`);
+    const started = performance.now();
+    const tally = await runSuite(suite, signal);
+    const minutes = ((performance.now() - started) / 60_000).toFixed(1);
+    say(`== ${suite.name}: ${tally.passed} passed, ${tally.failed} failed in ${minutes} min of ${suite.budgetMinutes}`);
+    sum = add(sum, tally);
+  }
+  return sum;
+}
+
+async function main(argv: readonly string[], signal: AbortSignal): Promise<number> {
+  if (argv.includes("--list")) {
+    for (const suite of suites)
+      say(`${suite.name.padEnd(10)} ${String(suite.budgetMinutes).padStart(3)} min  ${suite.about}`);
+    return 0;
+  }
+  const list = chosen(argv);
+  const reason = await whyNoClusters();
+  if (reason !== undefined) {
+    const failed = process.env["CI"] === "true" ? list.length : 0;
+    record({ passed: 0, failed, skipped: list.length - failed }, process.env["ISTHMUS_TALLY"]);
+    say(`skipped ${list.length} end-to-end suites: ${reason}`);
+    return failed === 0 ? 0 : 1;
+  }
+  const sum = await runAll(list, signal);
+  record(sum, process.env["ISTHMUS_TALLY"]);
+  return sum.failed === 0 && sum.passed > 0 && !signal.aborted ? 0 : 1;
+}
+
+const stop = new AbortController();
+for (const name of ["SIGINT", "SIGTERM"] as const)
+  process.once(name, () => stop.abort(new Error(`stopped by ${name}`)));
+try {
+  process.exitCode = await main(process.argv.slice(2), stop.signal);
+} catch (error) {
+  const code = error instanceof UserError ? error.code : "ISTHMUS_E2E";
+  process.stderr.write(`${code}: ${causeChain(error).join("; caused by ")}\n`);
+  record({ passed: 0, failed: 1, skipped: 0 }, process.env["ISTHMUS_TALLY"]);
+  process.exitCode = 1;
+}

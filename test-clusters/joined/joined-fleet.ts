@@ -1,0 +1,98 @@
+// A fleet with the product on it: clusters, the hub, every cluster joined. The demo runs the steps one by one and tells
+// about them; the end-to-end suites and benches take them all at once.
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { buildImages, type BuiltImage } from "../../deploy/images.ts";
+import { downFleet, openFleet, upFleet, type Fleet } from "../fleet.ts";
+import { silentProgress, type Progress } from "../progress.ts";
+import { initHub, startHub, type HubProcess } from "./hub-process.ts";
+import { openProduct, type Product } from "./product.ts";
+
+export const clusterNames = ["east", "west", "north"] as const;
+
+/** What another process needs to take part in the fleet: written to a file, read by the scenarios. */
+export interface FleetFile {
+  readonly runId: string;
+  readonly images: readonly BuiltImage[];
+}
+
+export interface ClustersUp {
+  readonly fleet: Fleet;
+  readonly product: Product;
+  readonly images: readonly BuiltImage[];
+}
+
+export interface UpOptions {
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+  readonly clusters?: readonly string[];
+  readonly runId?: string;
+}
+
+/** A name that no other run on this machine has: runs side by side, and leftovers of a killed one, never meet. */
+export function newRunId(purpose: string): string {
+  return `${purpose}-${randomBytes(2).toString("hex")}`;
+}
+
+export async function upClusters(options: UpOptions): Promise<ClustersUp> {
+  const { progress, signal, clusters = clusterNames, runId = newRunId("e2e") } = options;
+  const images = await progress.step("images", () => buildImages((line) => progress.say(`  ${line}`)));
+  const imageArchives = images.map(({ archive }) => archive);
+  const fleet = await upFleet({ runId, clusters, imageArchives, signal, progress, yes: process.env["CI"] === "true" });
+  return { fleet, images, product: await openProduct(fleet, progress) };
+}
+
+export async function upHub({ fleet, product }: ClustersUp): Promise<HubProcess> {
+  await initHub(fleet, product);
+  return startHub(fleet);
+}
+
+/** A token from the hub, and `isthmus join` with it: returns once the cluster takes part. */
+export async function joinCluster(up: ClustersUp, cluster: string): Promise<void> {
+  const { fleet, product, images } = up;
+  const tokenFile = join(fleet.hub.dataDir, `${cluster}.token`);
+  await product.isthmus(["token", "create", cluster, "--data", fleet.hub.dataDir, "--out", tokenFile]);
+  await product.isthmus(["join", "--token-file", tokenFile, "--context", cluster, ...imageValues(images)]);
+}
+
+function imageValues(images: readonly BuiltImage[]): readonly string[] {
+  return images.flatMap(({ target, name }) => ["--set", `images.${target}.reference=${name}`]);
+}
+
+export interface JoinedFleet extends ClustersUp {
+  readonly file: FleetFile;
+  down(): Promise<void>;
+}
+
+/** Clusters, hub and joins; whatever fails, nothing is left behind. */
+export async function bringUpJoinedFleet(options: UpOptions): Promise<JoinedFleet> {
+  const { progress } = options;
+  const up = await upClusters(options);
+  const { runId } = up.fleet;
+  try {
+    await progress.step("hub", () => upHub(up));
+    await Promise.all(
+      [...up.fleet.clusters.keys()].map((cluster) => progress.step(`join ${cluster}`, () => joinCluster(up, cluster))),
+    );
+  } catch (error) {
+    await progress.step("taking the fleet down", () => downFleet(runId));
+    throw error;
+  }
+  return {
+    ...up,
+    file: { runId, images: up.images },
+    down: () => progress.step("taking the fleet down", () => downFleet(runId)),
+  };
+}
+
+/** The fleet that another process brought up. */
+export async function openJoinedFleet({ runId, images }: FleetFile): Promise<ClustersUp> {
+  const fleet = await openFleet(runId, silentProgress);
+  return { fleet, images, product: await openProduct(fleet, silentProgress) };
+}
+
+export function imageNamed(images: readonly BuiltImage[], target: BuiltImage["target"]): string {
+  const image = images.find((candidate) => candidate.target === target);
+  if (image === undefined) throw new Error(`no image was built for ${target}`);
+  return image.name;
+}
