@@ -9,7 +9,7 @@ import { anyAddress, httpInspector, originalDst, tcpProxy, tlsInspector } from "
 import { fixedNames, formatName } from "./names.ts";
 import { httpPolicyFilters, tcpPolicyFilters, type Policy } from "./rbac.ts";
 import type { JsonMessage } from "./resource.ts";
-import { mutualTlsOnly, undeliveredHeader } from "./routes.ts";
+import { failureHeader, failures, mutualTlsOnly } from "./routes.ts";
 import { downstreamTls, meshAlpn } from "./tls.ts";
 import { extension } from "./typed-config.ts";
 
@@ -23,13 +23,13 @@ export const keepaliveSocket: readonly JsonMessage[] = [
   { description: "TCP_KEEPCNT", level: 6, name: 6, int_value: 3, state: "STATE_PREBIND" },
 ];
 
-/** Answers of the sidecar itself: "never reached the application" for the caller's sidecar, and the reason of a refusal for people. */
+/** Answers of the sidecar itself: a failure of the application for the caller's sidecar, and the reason of a refusal for people. */
 const localReplies: JsonMessage = {
   mappers: [
-    {
-      filter: { response_flag_filter: { flags: ["UF", "UH"] } },
-      headers_to_add: [{ header: { key: undeliveredHeader, value: "1" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" }],
-    },
+    ...Object.entries(failures).map(([failure, flags]) => ({
+      filter: { response_flag_filter: { flags } },
+      headers_to_add: [{ header: { key: failureHeader, value: failure }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" }],
+    })),
     {
       filter: {
         status_code_filter: { comparison: { op: "EQ", value: { default_value: 403, runtime_key: "isthmus.refused" } } },

@@ -11,15 +11,18 @@ import { extension } from "./typed-config.ts";
 /** HTTP version that the application spoke: the hop between sidecars is always HTTP/2. */
 export const protocolHeader = "x-isthmus-protocol";
 
-/** On a server sidecar's own answer when its application was never reached: then even a POST may be sent elsewhere. */
-export const undeliveredHeader = "x-isthmus-undelivered";
+/**
+ * On an answer that the server's sidecar made because its application gave none. "undelivered": the application was never reached,
+ * so even a POST may be sent elsewhere; "interrupted": it was, so only what may be sent twice is. An application's own 5xx is its answer.
+ */
+export const failureHeader = "x-isthmus-failure";
+export const failures = { undelivered: ["UF", "UH"], interrupted: ["UC", "UR", "UPE"] } as const;
 
 /** RFC 9110 9.2.2: sent twice they do what once would. */
 const idempotentMethods = "GET|HEAD|OPTIONS|TRACE|PUT|DELETE";
 
 const otherHostsAndPriorities: JsonMessage = {
   num_retries: 3,
-  retriable_headers: [{ name: undeliveredHeader, present_match: true }],
   retry_host_predicate: [
     extension(
       "envoy.retry_host_predicates.previous_hosts",
@@ -35,13 +38,15 @@ const otherHostsAndPriorities: JsonMessage = {
   retry_back_off: { base_interval: "0.01s", max_interval: "0.1s" },
 };
 
-/** `reset` delivered one POST four times (envoy-facts 9), so it is for idempotent methods alone. An application's own 5xx is its answer. */
+/** `reset` delivered one POST four times (envoy-facts 9), so it is for idempotent methods alone. */
 const retryIdempotent: JsonMessage = {
   retry_on: "reset,connect-failure,refused-stream,retriable-headers",
+  retriable_headers: [{ name: failureHeader, present_match: true }],
   ...otherHostsAndPriorities,
 };
 const retryUndelivered: JsonMessage = {
   retry_on: "connect-failure,refused-stream,retriable-headers",
+  retriable_headers: [{ name: failureHeader, string_match: { exact: "undelivered" satisfies keyof typeof failures } }],
   ...otherHostsAndPriorities,
 };
 
@@ -62,7 +67,7 @@ export function outboundRoutes(name: string): JsonMessage {
         request_headers_to_add: [
           { header: { key: protocolHeader, value: "%PROTOCOL%" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
         ],
-        response_headers_to_remove: [undeliveredHeader],
+        response_headers_to_remove: [failureHeader],
         routes: [clientRoute(idempotent, name, retryIdempotent), clientRoute({}, name, retryUndelivered)],
       },
     ],
@@ -96,6 +101,8 @@ export function inboundRoutes(serverPort: ServerPort, policy: Policy): JsonMessa
         name,
         domains: ["*"],
         request_headers_to_remove: [protocolHeader],
+        // an application's own answer must not pose as its sidecar's
+        response_headers_to_remove: [failureHeader],
         typed_per_filter_config: httpPolicy(policy),
         routes: applicationRoutes(serverPort),
       },

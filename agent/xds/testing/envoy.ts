@@ -23,9 +23,16 @@ export function findEnvoy(): Found {
     : { path: found };
 }
 
-function missing(reason: string): Found {
+/** Says why tests are skipped, aloud; with CI=true a skip is a failure. */
+export function skipReason(reason: string | undefined): string | undefined {
+  if (reason === undefined) return undefined;
   if (process.env["CI"] === "true") throw new Error(`${reason} (with CI=true this test may not be skipped)`);
   console.warn(`skipped: ${reason}`);
+  return reason;
+}
+
+function missing(reason: string): Found {
+  skipReason(reason);
   return { missing: reason };
 }
 
@@ -33,12 +40,14 @@ export interface Running {
   readonly pid: number;
   /** Everything it said, for a failed assertion. */
   log(): string;
+  closeInput(): void;
   stop(): Promise<void>;
 }
 
 export function start(command: readonly string[]): Running {
-  const [program = "", ...rest] = ["setpriv", "--pdeathsig", "KILL", ...command];
-  const child: ChildProcess = spawn(program, rest, { stdio: ["pipe", "pipe", "pipe"] });
+  const child: ChildProcess = spawn("setpriv", ["--pdeathsig", "KILL", ...command], {
+    stdio: ["pipe", "pipe", "pipe"],
+  });
   let text = "";
   const exited = new Promise<void>((resolve) => child.once("close", () => resolve()));
   child.once("error", (error) => (text += String(error)));
@@ -48,6 +57,7 @@ export function start(command: readonly string[]): Running {
   return {
     pid: child.pid,
     log: () => text,
+    closeInput: () => child.stdin?.end(),
     async stop() {
       child.kill("SIGKILL");
       await exited;

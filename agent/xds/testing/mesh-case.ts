@@ -114,7 +114,7 @@ function servicePort(given: CasePort, service: CaseService, cluster: ClusterName
   const namespace = service.namespace ?? "shop";
   const local = (given.local ?? []).map(endpoint);
   const remote = (given.remote ?? []).map((backend) => {
-    const callee = backend.cluster as ClusterName;
+    const callee = backend.cluster;
     const sni = sniName({ port: given.port, service: service.name, namespace, caller: cluster, callee, fleetDomain });
     return { gateways: [], sni, ready: 1, total: 1, priority: 1, region: "", zone: "", ...backend, cluster: callee };
   });
@@ -183,5 +183,5 @@ export function readCase(text: string): MeshCase {
     peers: (given.peers ?? []).map(peer),
     revokedTrustDomains: given.revoked ?? [],
   };
-  return { ir: ir as MeshIr, proxy: given.proxy, settings: given.settings ?? defaultSettings };
+  return { ir: ir, proxy: given.proxy, settings: given.settings ?? defaultSettings };
 }

@@ -1,0 +1,161 @@
+// Two clusters of a fleet in miniature, on real Envoys: `front` and `cart` in east, a gateway and `cart` in west, and a machine
+// without a sidecar. Each proxy gets exactly what translate makes for it.
+import { execFile } from "node:child_process";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { bootstrapConfig } from "../bootstrap.ts";
+import type { ProxyTrust } from "../proxy.ts";
+import { translate } from "../translate.ts";
+import { testFleet, type TestFleet } from "./certificates.ts";
+import { eventually, start, type Running } from "./envoy.ts";
+import { fedFromFiles, writeResources } from "./file-xds.ts";
+import { fleetDomain, readCase } from "./mesh-case.ts";
+import { openNetwork, type Network, type Pod } from "./network.ts";
+
+export interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** A pod with its proxy (and application), told what to do by the text of a case. */
+export class Member {
+  readonly pod: Pod;
+  readonly dir: string;
+  readonly #envoy: string;
+  readonly #trust: ProxyTrust;
+  proxy: Running | undefined;
+  application: Running | undefined;
+
+  constructor(input: { pod: Pod; dir: string; envoy: string; trust: ProxyTrust }) {
+    this.pod = input.pod;
+    this.dir = input.dir;
+    this.#envoy = input.envoy;
+    this.#trust = input.trust;
+  }
+
+  /** Gives the proxy the resources of this case; a running one takes them over. */
+  configure(text: string): void {
+    const { ir, proxy, settings } = readCase(text);
+    writeResources(this.dir, translate(ir, proxy, this.#trust, settings));
+  }
+
+  async startProxy(): Promise<void> {
+    const options = {
+      kind: "sidecar",
+      fleetDomain,
+      trustDir: this.dir,
+      tokenDir: this.dir,
+      configDir: this.dir,
+      probes: [],
+    } as const;
+    const { ir } = readCase("proxy: { kind: gateway }");
+    const agent = { host: "127.0.0.1", port: 15128 };
+    const bootstrap = fedFromFiles(bootstrapConfig({ ...options, cluster: ir.cluster, agent }), this.dir, 15000);
+    const file = join(this.dir, "bootstrap.json");
+    writeFileSync(file, JSON.stringify(bootstrap));
+    const flags = [
+      "--service-node",
+      "n",
+      "--service-cluster",
+      "c",
+      "--concurrency",
+      "1",
+      "--disable-hot-restart",
+      "-l",
+      "warning",
+    ];
+    const drain = ["--drain-strategy", "immediate", "--drain-time-s", "2"];
+    const running = start(this.pod.inside([this.#envoy, "-c", file, ...flags, ...drain], "proxy"));
+    this.proxy = running;
+    await eventually(`Envoy at ${this.pod.address} is live`, async () => {
+      if (
+        (await this.stat("server.state")) === 0 &&
+        (await this.stat("listener_manager.total_listeners_warming")) === 0
+      )
+        return true;
+      return undefined;
+    }).catch((error: unknown) => {
+      throw new Error(running.log(), { cause: error });
+    });
+  }
+
+  async startApplication(name: string): Promise<void> {
+    const program = [process.execPath, join(import.meta.dirname, "application.mjs"), "8080", name];
+    const running = start(this.pod.inside(program));
+    this.application = running;
+    await eventually("the application listens", () =>
+      Promise.resolve(running.log().includes("listening") ? true : undefined),
+    );
+  }
+
+  /** curl inside the pod, as its application would call. */
+  curl(...args: readonly string[]): Promise<Answer> {
+    const [program = "", ...rest] = this.pod.inside([
+      "curl",
+      "-s",
+      "-m",
+      "5",
+      "--path-as-is",
+      "-w",
+      "\n%{http_code}",
+      ...args,
+    ]);
+    return new Promise((resolve) => {
+      execFile(program, rest, (_error, stdout) => {
+        const end = stdout.lastIndexOf("\n");
+        resolve({ status: Number(stdout.slice(end + 1)), text: stdout.slice(0, end) });
+      });
+    });
+  }
+
+  async stat(name: string): Promise<number> {
+    const { text } = await this.curl(`http://127.0.0.1:15000/stats?filter=^${name}$`);
+    return Number(text.split(": ")[1] ?? "-1");
+  }
+
+  async stop(): Promise<void> {
+    await this.proxy?.stop();
+    await this.application?.stop();
+  }
+}
+
+export interface World {
+  readonly front: Member;
+  readonly cartEast: Member;
+  readonly gatewayWest: Member;
+  readonly cartWest: Member;
+  readonly outsider: Member;
+  readonly fleet: TestFleet;
+  stop(): Promise<void>;
+}
+
+export async function openWorld(envoy: string): Promise<World> {
+  const dir = mkdtempSync(join(tmpdir(), "isthmus-world-"));
+  chmodSync(dir, 0o755);
+  const fleet = testFleet(dir, fleetDomain);
+  const pods = [true, true, false, true, false].map((redirected) => ({ redirected }));
+  const network: Network = await openNetwork(pods);
+  const member = (index: number, identity: readonly [string, string, string]) => {
+    const own = join(dir, identity.join("-"));
+    mkdirSync(own);
+    const pod = network.pods[index];
+    if (pod === undefined) throw new Error(`no pod ${index}`);
+    const trust = fleet.svid(...identity);
+    writeFileSync(join(own, "chain.pem"), trust.chainPem);
+    writeFileSync(join(own, "key.pem"), trust.keyPem);
+    return new Member({ pod, dir: own, envoy, trust });
+  };
+  const front = member(0, ["east", "shop", "front"]);
+  const cartEast = member(1, ["east", "shop", "cart"]);
+  const gatewayWest = member(2, ["west", "isthmus-system", "isthmus-gateway"]);
+  const cartWest = member(3, ["west", "shop", "cart"]);
+  const outsider = member(4, ["south", "shop", "outsider"]);
+  const all = [front, cartEast, gatewayWest, cartWest, outsider];
+  const stop = async (): Promise<void> => {
+    await Promise.all(all.map((one) => one.stop()));
+    await network.stop();
+    rmSync(dir, { recursive: true, force: true });
+  };
+  return { front, cartEast, gatewayWest, cartWest, outsider, fleet, stop };
+}
