@@ -34,7 +34,7 @@ function patched(pod: unknown, namespace: NamespaceFacts = shop): unknown {
 
 /** The bootstrap is a long text with goldens of its own (agent/xds): here its listeners and their targets are enough. */
 function shortened(pod: unknown): unknown {
-  return JSON.parse(JSON.stringify(pod), (key, value: unknown) => {
+  return JSON.parse(JSON.stringify(pod), (_, value: unknown) => {
     const entry = value as { name?: unknown; value?: unknown } | null;
     if (typeof entry !== "object" || entry?.name !== "ISTHMUS_BOOTSTRAP") return value;
     const { static_resources } = JSON.parse(entry.value as string) as {
