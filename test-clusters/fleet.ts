@@ -87,7 +87,10 @@ export async function upFleet(options: FleetOptions): Promise<Fleet> {
   try {
     await raiseInotifyLimit(progress);
     await makeCgroup(layout, `${paths.cgroup}/fleet`, true);
-    await Promise.all([mkdir(paths.home, { recursive: true }), mkdir(paths.processes, { recursive: true })]);
+    await Promise.all([
+      mkdir(join(paths.home, "hub"), { recursive: true }),
+      mkdir(paths.processes, { recursive: true }),
+    ]);
     await makeFabric(paths, network);
     await linkHost(paths, network);
     const template = ensureTemplate(archives, { paths, layout, containerd: containerd.version, progress });

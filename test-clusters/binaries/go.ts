@@ -1,5 +1,6 @@
 // A Go toolchain and what is built with it. A Go on PATH is used when it is recent enough; else the toolchain zip that
 // every Go module proxy serves, by its pinned hash. Modules are verified by go.sum and the checksum database as usual.
+import { existsSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -47,6 +48,17 @@ export async function findGo(progress: Progress): Promise<Go> {
     progress.step(`downloading go ${GO_TOOLCHAIN}`, () => fetchToolchain(temporary, progress)),
   );
   return { program: join(dir, "bin", "go"), version: GO_TOOLCHAIN, source: "toolchain zip" };
+}
+
+/** For `status`: which Go a build would use. */
+export async function describeGo(): Promise<{ name: string; version: string; source: string }> {
+  const onPath = await findProgram("go");
+  const version = onPath === undefined ? undefined : parseGoVersion(await runCommand(onPath, ["version"]));
+  if (onPath !== undefined && version !== undefined && isRecentGo(version))
+    return { name: "go", version, source: onPath };
+  const path = join(entryPath({ name: "go", version: GO_TOOLCHAIN }), "bin", "go");
+  const source = existsSync(path) ? "cache (toolchain zip)" : "not needed so far: toolchain zip of the module proxy";
+  return { name: "go", version: GO_TOOLCHAIN, source };
 }
 
 async function fetchToolchain(dir: string, progress: Progress): Promise<void> {

@@ -28,6 +28,8 @@ export interface CgroupLayout {
   readonly version: 1 | 2;
   /** Mounted hierarchies in which groups of a run are made. */
   readonly hierarchies: readonly string[];
+  /** Every mounted hierarchy: programs make groups in more than they are asked to (runc in the hybrid's unified one). */
+  readonly all: readonly string[];
   /** The one hierarchy whose cgroup.procs name the processes of a run. */
   readonly tracking: string;
 }
@@ -36,7 +38,7 @@ export interface CgroupLayout {
 export function parseCgroupLayout(mounts: string): CgroupLayout | undefined {
   const lines = mounts.split("\n").map((line) => line.split(" "));
   if (lines.some(([, point, type]) => type === "cgroup2" && point === MOUNT))
-    return { version: 2, hierarchies: [MOUNT], tracking: MOUNT };
+    return { version: 2, hierarchies: [MOUNT], all: [MOUNT], tracking: MOUNT };
   const v1 = lines.filter(([, point = "", type]) => type === "cgroup" && point.startsWith(`${MOUNT}/`));
   const hierarchies = v1
     .filter(([, , , options = ""]) =>
@@ -44,7 +46,10 @@ export function parseCgroupLayout(mounts: string): CgroupLayout | undefined {
     )
     .map(([, point = ""]) => point);
   const tracking = v1.find(([, , , options = ""]) => options.split(",").includes("pids"))?.[1];
-  return tracking === undefined ? undefined : { version: 1, hierarchies, tracking };
+  const all = lines
+    .filter(([, point = "", type = ""]) => type.startsWith("cgroup") && point.startsWith(`${MOUNT}/`))
+    .map(([, point = ""]) => point);
+  return tracking === undefined ? undefined : { version: 1, hierarchies, all, tracking };
 }
 
 export function cgroupLayout(): CgroupLayout | undefined {
@@ -122,12 +127,12 @@ export async function thaw(layout: CgroupLayout, path: string): Promise<void> {
 }
 
 export function cgroupExists(layout: CgroupLayout, path: string): boolean {
-  return layout.hierarchies.some((hierarchy) => existsSync(join(hierarchy, path)));
+  return layout.all.some((hierarchy) => existsSync(join(hierarchy, path)));
 }
 
 /** Removes the empty group and everything below it; throws while a process is left in it. */
 export async function removeCgroup(layout: CgroupLayout, path: string): Promise<void> {
-  for (const hierarchy of layout.hierarchies) {
+  for (const hierarchy of layout.all) {
     for (const dir of [...tree(join(hierarchy, path))].reverse()) {
       if (existsSync(dir)) await rmdir(dir);
     }
