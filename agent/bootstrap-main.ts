@@ -1,36 +1,18 @@
-// Init container of a gateway pod: waits until the agent has joined and published the fleet's roots (ConfigMap
-// isthmus-trust), then writes Envoy's bootstrap for the proxy that follows in the same pod. The agent serves everything
-// else over ADS. It must not hold a credential of the mesh: it reads one public ConfigMap with the pod's own account.
+// Init container of a gateway pod: waits until the cluster has joined (ConfigMap isthmus-membership), then writes Envoy's
+// bootstrap for the proxy that follows in the same pod. The agent serves everything else over ADS.
+// It must not hold a credential of the mesh: it reads one ConfigMap without secrets, with the pod's own account.
 import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { systemClock } from "../shared/clock.ts";
 import { UserError } from "../shared/errors.ts";
-import { parseClusterName, parseFleetDomain, type ClusterName, type FleetDomain } from "../shared/ids.ts";
 import { causeChain, jsonLog, type Log } from "../shared/log.ts";
 import { createClient } from "./kube/client.ts";
 import { openConnection } from "./kube/connection.ts";
-import { fieldOf, stringOf } from "./kube/json.ts";
 import { runListWatch, type Sink } from "./kube/list-watch.ts";
+import { membershipConfigMap, membershipOf, type Membership } from "./kube/membership-config-map.ts";
 import { configMaps } from "./kube/resources.ts";
 import { bootstrapConfig, bootstrapFiles } from "./xds/bootstrap.ts";
-
-const TRUST_CONFIG_MAP = "isthmus-trust";
-
-/** What the agent says about the member, beside the roots, in the ConfigMap isthmus-trust. */
-export interface Membership {
-  readonly cluster: ClusterName;
-  readonly fleetDomain: FleetDomain;
-}
-
-/** Undefined while the ConfigMap is not complete yet. */
-export function membershipOf(configMap: unknown): Membership | undefined {
-  const entry = (key: string) => stringOf(fieldOf(configMap, "data", key));
-  const cluster = parseClusterName(entry("cluster"));
-  const fleetDomain = parseFleetDomain(entry("fleetDomain"));
-  if (entry("roots.pem") === "" || !cluster.ok || !fleetDomain.ok) return undefined;
-  return { cluster: cluster.value, fleetDomain: fleetDomain.value };
-}
 
 export interface GatewayPlace {
   readonly namespace: string;
@@ -96,9 +78,9 @@ async function whenJoined(namespace: string, log: Log): Promise<Membership> {
   const options = {
     resources: [configMaps] as const,
     namespace,
-    fieldSelector: `metadata.name=${TRUST_CONFIG_MAP}`,
+    fieldSelector: `metadata.name=${membershipConfigMap}`,
   };
-  log.info("waiting for the cluster to join the fleet", { configMap: `${namespace}/${TRUST_CONFIG_MAP}` });
+  log.info("waiting for the cluster to join the fleet", { configMap: `${namespace}/${membershipConfigMap}` });
   const deps = { client, clock: systemClock, log, random: Math.random, onState: () => undefined };
   try {
     await runListWatch(options, sink, deps, stop.signal);

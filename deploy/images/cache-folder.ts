@@ -1,7 +1,7 @@
 // The folder where images and what they are made of are kept between runs, and the lock that keeps two builds apart.
 import { mkdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { UserError } from "../../shared/errors.ts";
@@ -11,8 +11,8 @@ const NEEDED_BYTES = 3e9;
 const LOCK_WAIT_MS = 20 * 60_000;
 
 export function imageCacheFolder(env: Readonly<Record<string, string | undefined>> = process.env): string {
-  const base = env["ISTHMUS_CACHE_DIR"] ?? join(env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "isthmus");
-  return resolve(base, "images");
+  const base = env["XDG_CACHE_HOME"] ?? "";
+  return join(base === "" ? join(homedir(), ".cache") : base, "isthmus", "images");
 }
 
 export async function checkSpace(folder: string): Promise<void> {
@@ -23,7 +23,7 @@ export async function checkSpace(folder: string): Promise<void> {
     "ISTHMUS_DISK_FULL",
     `building images needs 3 GB; ${folder} has ${(free / 1e9).toFixed(1)} GB free`,
     {
-      hint: "free some space, or set ISTHMUS_CACHE_DIR to a folder on a larger disk",
+      hint: "free some space, or set XDG_CACHE_HOME to a folder on a larger disk",
     },
   );
 }

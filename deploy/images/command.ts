@@ -38,7 +38,7 @@ function failure(program: string, status: number | null, output: string): UserEr
   if (/no space left on device|disk quota exceeded/i.test(output)) {
     return new UserError("ISTHMUS_DISK_FULL", `${program} found no space left on the disk`, {
       cause: tail,
-      hint: "free 3 GB, or set ISTHMUS_CACHE_DIR to a folder on a larger disk",
+      hint: "free 3 GB, or set XDG_CACHE_HOME to a folder on a larger disk",
     });
   }
   return new UserError("ISTHMUS_IMAGE_BUILD", `${program} ended with status ${String(status)}: ${tail}`, {

@@ -1,0 +1,165 @@
+// Every permission that the charts give, with the code that uses it and why. A test compares it with the rendered
+// charts; the end-to-end suite compares it with the API server's audit log, so a verb that nothing uses is found.
+
+export type Verb = "get" | "list" | "watch" | "create" | "update" | "patch" | "delete";
+
+export interface Grant {
+  readonly account: "isthmus-agent" | "isthmus-gateway";
+  /** "cluster": in every namespace; "system": in isthmus-system only. */
+  readonly scope: "cluster" | "system";
+  /** Empty: the core group. */
+  readonly group: string;
+  /** With its subresource: `serviceexports/status`. */
+  readonly resource: string;
+  /** Absent: any name. */
+  readonly names?: readonly string[];
+  readonly verbs: readonly Verb[];
+  /** File that makes the requests. */
+  readonly usedBy: string;
+  readonly why: string;
+}
+
+const account = "isthmus-agent";
+const smi = { access: "access.smi-spec.io", specs: "specs.smi-spec.io" } as const;
+const mcs = "multicluster.x-k8s.io";
+
+type Row = Omit<Grant, "account" | "scope">;
+
+const watched: readonly Omit<Row, "verbs" | "usedBy">[] = [
+  { group: "", resource: "namespaces", why: "which namespaces are in the mesh" },
+  { group: "", resource: "pods", why: "the identity behind an address" },
+  { group: "", resource: "services", why: "what can be called, and the gateway's own address" },
+  { group: "discovery.k8s.io", resource: "endpointslices", why: "where a service answers" },
+  { group: mcs, resource: "serviceexports", why: "what other members may see" },
+  { group: mcs, resource: "serviceimports", why: "what is imported already" },
+  { group: smi.access, resource: "traffictargets", why: "who may call whom" },
+  { group: smi.specs, resource: "httproutegroups", why: "with which requests" },
+  { group: smi.specs, resource: "tcproutes", why: "on which ports" },
+  { group: "", resource: "configmaps", names: ["isthmus-trust"], why: "where the fleet's roots are already" },
+  {
+    group: "admissionregistration.k8s.io",
+    resource: "mutatingwebhookconfigurations",
+    names: ["isthmus-agent"],
+    why: "whether caBundle is as it should be",
+  },
+];
+
+const written: readonly Row[] = [
+  {
+    group: mcs,
+    resource: "serviceexports/status",
+    verbs: ["patch"],
+    usedBy: "agent/kube/resources.ts",
+    why: "conditions: exported, refused, in conflict",
+  },
+  {
+    group: mcs,
+    resource: "serviceimports",
+    verbs: ["create", "patch", "delete"],
+    usedBy: "agent/kube/resources.ts",
+    why: "a service of another member appears and goes",
+  },
+  {
+    group: mcs,
+    resource: "serviceimports/status",
+    verbs: ["patch"],
+    usedBy: "agent/kube/resources.ts",
+    why: "which members stand behind it",
+  },
+  {
+    group: "",
+    resource: "services",
+    verbs: ["create", "patch", "delete"],
+    usedBy: "agent/kube/resources.ts",
+    why: "the derived Service that gives an import its name and address",
+  },
+  {
+    group: "",
+    resource: "events",
+    verbs: ["create", "patch"],
+    usedBy: "agent/kube/resources.ts",
+    why: "what is wrong with an object, where its author looks",
+  },
+  {
+    group: "",
+    resource: "configmaps",
+    names: ["isthmus-trust"],
+    verbs: ["create", "patch"],
+    usedBy: "agent/kube/trust-config-maps.ts",
+    why: "the fleet's roots in every mesh namespace",
+  },
+  {
+    group: "authentication.k8s.io",
+    resource: "tokenreviews",
+    verbs: ["create"],
+    usedBy: "agent/kube/token-review.ts",
+    why: "who opens an ADS stream",
+  },
+  {
+    group: "admissionregistration.k8s.io",
+    resource: "mutatingwebhookconfigurations",
+    names: ["isthmus-agent"],
+    verbs: ["patch"],
+    usedBy: "agent/kube/webhook-bundle.ts",
+    why: "caBundle",
+  },
+];
+
+const inSystemNamespace: readonly Row[] = [
+  {
+    group: "",
+    resource: "secrets",
+    names: ["isthmus-cluster-ca", "isthmus-webhook-ca"],
+    verbs: ["get", "update"],
+    usedBy: "agent/kube/resources.ts",
+    why: "the cluster's CA, and the webhook's",
+  },
+  {
+    group: "",
+    resource: "secrets",
+    verbs: ["create"],
+    usedBy: "agent/kube/resources.ts",
+    why: "the same two, the first time: a create cannot be limited to a name",
+  },
+  {
+    group: "",
+    resource: "configmaps",
+    verbs: ["get", "list", "create", "patch", "delete"],
+    usedBy: "agent/kube/membership-config-map.ts",
+    why: "the last good registry in pieces, and which member this is",
+  },
+  {
+    group: "coordination.k8s.io",
+    resource: "leases",
+    names: ["isthmus-agent"],
+    verbs: ["get", "update"],
+    usedBy: "agent/kube/lease-election.ts",
+    why: "which replica writes",
+  },
+  {
+    group: "coordination.k8s.io",
+    resource: "leases",
+    verbs: ["create"],
+    usedBy: "agent/kube/lease-election.ts",
+    why: "the first election",
+  },
+];
+
+export const grants: readonly Grant[] = [
+  ...watched.map((row): Grant => ({
+    ...row,
+    ...{ account, scope: "cluster", verbs: ["list", "watch"], usedBy: "agent/kube/feeds.ts" },
+  })),
+  ...written.map((row): Grant => ({ ...row, account, scope: "cluster" })),
+  ...inSystemNamespace.map((row): Grant => ({ ...row, account, scope: "system" })),
+  {
+    account: "isthmus-gateway",
+    scope: "system",
+    group: "",
+    resource: "configmaps",
+    names: ["isthmus-membership"],
+    verbs: ["list", "watch"],
+    usedBy: "agent/bootstrap-main.ts",
+    why: "the gateway starts once the cluster has joined",
+  },
+];
