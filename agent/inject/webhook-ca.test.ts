@@ -17,15 +17,16 @@ function aStore(): WebhookCaStore & { text: string | undefined; writes: number }
     text: undefined,
     writes: 0,
     load() {
-      return Promise.resolve(this.text === undefined ? undefined : { text: this.text, version: String(version) });
+      const texts = { webhookCa: this.text ?? "" };
+      return Promise.resolve(this.text === undefined ? undefined : { texts, version: String(version) });
     },
-    save(text, expected) {
+    save(texts, expected) {
       if (expected !== (this.text === undefined ? undefined : String(version)))
-        return Promise.resolve("conflict" as const);
-      this.text = text;
+        return Promise.resolve({ saved: false });
+      this.text = texts["webhookCa"];
       this.writes++;
       version++;
-      return Promise.resolve("saved" as const);
+      return Promise.resolve({ saved: true });
     },
   };
 }

@@ -19,12 +19,15 @@ import {
 } from "./webhook-ca-plan.ts";
 import type { ServingCertificate } from "./webhook-server.ts";
 
-/** One Secret with optimistic concurrency: `version` is its resourceVersion. */
+/** One Secret with optimistic concurrency, as agent/kube/secret-store.ts gives it: `version` is its resourceVersion. */
 export interface WebhookCaStore {
-  load(): Promise<{ readonly text: string; readonly version: string } | undefined>;
+  load(): Promise<{ readonly texts: Readonly<Record<string, string>>; readonly version: string } | undefined>;
   /** `version` undefined: must not exist yet. */
-  save(text: string, version: string | undefined): Promise<"saved" | "conflict">;
+  save(texts: Readonly<Record<string, string>>, version: string | undefined): Promise<{ readonly saved: boolean }>;
 }
+
+/** The Secret's one key. */
+export const webhookCaKey = "webhookCa";
 
 export interface WebhookTrust {
   /** For `clientConfig.caBundle`: every authority that may have signed. */
@@ -138,10 +141,11 @@ function trustOf({ authorities, serving }: WebhookCaState, dueMs: number): Webho
 export async function ensureWebhookTrust(deps: WebhookCaDeps): Promise<WebhookTrust> {
   for (let round = 0; round < MAX_ROUNDS; round++) {
     const known = await deps.store.load();
-    const next = await nextState(deps, known === undefined ? undefined : parseState(known.text), deps.clock.now());
+    const next = await nextState(deps, parseState(known?.texts[webhookCaKey] ?? ""), deps.clock.now());
     if (!next.changed) return trustOf(next.state, next.dueMs);
     const text = JSON.stringify({ version: 1, ...next.state });
-    if ((await deps.store.save(text, known?.version)) === "saved") return trustOf(next.state, next.dueMs);
+    const { saved } = await deps.store.save({ [webhookCaKey]: text }, known?.version);
+    if (saved) return trustOf(next.state, next.dueMs);
   }
   throw new Error(`the Secret of the webhook CA was changed by somebody else ${MAX_ROUNDS} times in a row`);
 }

@@ -11,7 +11,7 @@ import { startWebhookServer, type AdmissionOutcome, type WebhookServer } from ".
 const serverName = "isthmus-agent.isthmus-system.svc";
 
 function newTrust(): Promise<WebhookTrust> {
-  const store = { load: () => Promise.resolve(undefined), save: () => Promise.resolve("saved" as const) };
+  const store = { load: () => Promise.resolve(undefined), save: () => Promise.resolve({ saved: true }) };
   return ensureWebhookTrust({ store, clock: { now: () => Date.now() }, serverName });
 }
 
