@@ -1,0 +1,61 @@
+// The agent's HTTP surface: health for the kubelet, metrics for Prometheus, and what a person debugging wants to see.
+// Reads state through functions; holds no rule. Served on all addresses of the pod, guarded by the NetworkPolicy; nothing
+// secret is in it (SDS contents are never shown).
+import express, { type Response } from "express";
+import type { Server } from "node:http";
+import type { Registry } from "prom-client";
+
+export interface AckNote {
+  /** ms since 1970, with fractions. */
+  readonly atMs: number;
+  readonly pod: string;
+  readonly type: string;
+  readonly resources: readonly { readonly name: string; readonly version: string; readonly value?: unknown }[];
+  readonly removed: readonly string[];
+}
+
+export interface AdminViews {
+  /** Undefined when ready; else what is still missing. */
+  readonly notReady: () => string | undefined;
+  readonly metrics: Registry;
+  /** Named views under /debug/NAME. */
+  readonly debug: Readonly<Record<string, () => unknown>>;
+  /** Calls the listener at every ACK of a resource of `type`, with its content when it is not secret; returns the way to stop. */
+  readonly onAck: (type: string, listener: (note: AckNote) => void) => () => void;
+}
+
+export function startAdminServer(port: number, views: AdminViews): Promise<Server> {
+  const app = express();
+  app.disable("x-powered-by");
+  app.get("/healthz", (_request, response) => void response.send("ok\n"));
+  app.get("/readyz", (_request, response) => {
+    const missing = views.notReady();
+    response.status(missing === undefined ? 200 : 503).send(`${missing ?? "ok"}\n`);
+  });
+  app.get("/metrics", async (_request, response) => {
+    response.type(views.metrics.contentType).send(await views.metrics.metrics());
+  });
+  app.get("/debug/acks", (request, response) => {
+    const { type } = request.query;
+    followAcks(views, typeof type === "string" ? type : "eds", response);
+  });
+  app.get("/debug/:view", (request, response) => {
+    const view = Object.hasOwn(views.debug, request.params.view) ? views.debug[request.params.view] : undefined;
+    if (view === undefined) response.status(404).send(`views: ${Object.keys(views.debug).join(", ")}\n`);
+    else response.json(view());
+  });
+  return new Promise((resolve, reject) => {
+    const server = app.listen(port, (error) => {
+      if (error === undefined) resolve(server);
+      else reject(new Error(`cannot listen on port ${port} for health and metrics`, { cause: error }));
+    });
+  });
+}
+
+/** One JSON line for every ACK, as it happens: the propagation bench reads it, and a person with curl can. */
+function followAcks(views: AdminViews, type: string, response: Response): void {
+  response.type("application/x-ndjson");
+  response.flushHeaders();
+  const stop = views.onAck(type, (note) => response.write(`${JSON.stringify(note)}\n`));
+  response.on("close", stop);
+}

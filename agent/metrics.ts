@@ -1,0 +1,69 @@
+// Every metric of the agent: one table of names, helps and labels. Labels are closed sets or bounded by what is configured.
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+
+export interface AgentMetrics {
+  readonly registry: Registry;
+  readonly pushes: Counter;
+  readonly pushSeconds: Histogram;
+  readonly xdsBytes: Counter<"type">;
+  readonly xdsNacks: Counter<"type">;
+  readonly streams: Gauge;
+  readonly admissions: Counter<"outcome">;
+  readonly problems: Gauge;
+  readonly hubConnected: Gauge;
+  readonly leading: Gauge;
+}
+
+export function createAgentMetrics(): AgentMetrics {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const registers = [registry];
+  return {
+    registry,
+    pushes: new Counter({
+      registers,
+      name: "isthmus_agent_pushes_total",
+      help: "rebuilds of the mesh from its inputs",
+    }),
+    pushSeconds: new Histogram({
+      registers,
+      name: "isthmus_agent_push_seconds",
+      help: "time of one rebuild: inputs to published snapshots",
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1],
+    }),
+    xdsBytes: new Counter({
+      registers,
+      name: "isthmus_agent_xds_sent_bytes_total",
+      help: "bytes of resources sent to proxies",
+      labelNames: ["type"],
+    }),
+    xdsNacks: new Counter({
+      registers,
+      name: "isthmus_agent_xds_nacks_total",
+      help: "responses that a proxy refused",
+      labelNames: ["type"],
+    }),
+    streams: new Gauge({ registers, name: "isthmus_agent_xds_streams", help: "open ADS streams" }),
+    admissions: new Counter({
+      registers,
+      name: "isthmus_agent_admissions_total",
+      help: "answers of the injector",
+      labelNames: ["outcome"],
+    }),
+    problems: new Gauge({
+      registers,
+      name: "isthmus_agent_problems",
+      help: "objects and proxies that a person must look at",
+    }),
+    hubConnected: new Gauge({
+      registers,
+      name: "isthmus_agent_hub_connected",
+      help: "1 while the hub answers; 0: the registry is frozen at its last good state",
+    }),
+    leading: new Gauge({
+      registers,
+      name: "isthmus_agent_leading",
+      help: "1 in the replica that writes status and publishes",
+    }),
+  };
+}
