@@ -28,6 +28,8 @@ export interface KubeClient {
   listPage(at: ObjectPath, page: Selection & { limit: number; next: string }, signal: AbortSignal): Promise<ListPage>;
   /** Resolves when the server has accepted the watch. Ends when the server ends it; throws when it breaks. */
   watch(at: ObjectPath, from: WatchFrom, signal: AbortSignal): Promise<AsyncGenerator<readonly WatchEvent[]>>;
+  /** Resolves when the next session to the server is made. */
+  nextSession(): Promise<void>;
   close(): void;
 }
 
@@ -58,6 +60,7 @@ export function createClient(connection: Connection, given: Partial<ClientOption
       return pageOf(titleOf(at), await exchange(wire, { method: "GET", at, query, signal }));
     },
     watch: (at, from, signal) => openWatch(wire, at, from, signal),
+    nextSession: () => wire.sessions.next(),
     close: () => wire.sessions.close(),
   };
 }

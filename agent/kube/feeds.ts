@@ -49,6 +49,8 @@ export interface Feeds {
   readonly stores: Stores;
   /** Called once per burst, after it; the returned function ends the subscription. */
   readonly onChange: (listener: ChangeListener) => () => void;
+  /** The version in which the API server has this kind; undefined when it has none. */
+  readonly served: (kind: string) => resources.ResourceType | undefined;
   readonly states: () => readonly KindState[];
   /** Every kind has had its first complete list. */
   readonly synced: () => boolean;
@@ -59,14 +61,17 @@ export function createFeeds(names: FeedNames, deps: FeedDeps): Feeds {
   const hub = changeHub();
   const stores = makeStores(hub.touch);
   const states = new Map<string, FeedState>();
+  const served = new Map<string, resources.ResourceType>();
   const sinceMs = deps.clock.now();
   const feeds = feedTable(names);
   for (const { kind } of feeds) states.set(kind, { state: "listing", sinceMs, reason: "starting" });
   const tasks = feeds.map(({ kind, store, options }): Task => {
     const onState = (state: FeedState) => {
-      const before = states.get(kind);
+      const before = states.get(kind)?.state;
       states.set(kind, state);
-      logState(deps.log, kind, before, state);
+      if (state.state === "synced" && state.resource !== undefined) served.set(kind, state.resource);
+      if (before === state.state) return;
+      logState(deps.log, kind, state, [...states.values()].filter((other) => other.state === "stale").length);
       hub.touch(kind);
     };
     return {
@@ -78,6 +83,7 @@ export function createFeeds(names: FeedNames, deps: FeedDeps): Feeds {
     stores,
     tasks,
     onChange: hub.subscribe,
+    served: (kind) => served.get(kind),
     states: () => [...states].map(([kind, feed]) => ({ kind, feed })),
     synced: () => [...states.values()].every((state) => state.state !== "listing"),
   };
@@ -176,15 +182,11 @@ function feedTable(names: FeedNames): readonly FeedRow[] {
   ];
 }
 
-function logState(log: Log, kind: string, before: FeedState | undefined, now: FeedState): void {
-  if (now.state === "synced") {
-    if (before?.state === "stale") log.info("watch is current again", { kind });
-    return;
+/** An outage makes every watch stale: one line when it begins and one when the last watch is current again. */
+function logState(log: Log, kind: string, now: FeedState, stale: number): void {
+  if (now.state === "stale" && stale === 1) {
+    log.warn("the API server is away: keeping the last known state", { kind, reason: now.reason });
+  } else if (now.state === "synced" && stale === 0) {
+    log.info("watch is current", { kind });
   }
-  const told = before?.state === now.state && before.reason === now.reason;
-  if (!told)
-    log.warn(now.state === "stale" ? "keeping the last known state" : "waiting for the first list", {
-      kind,
-      reason: now.reason,
-    });
 }

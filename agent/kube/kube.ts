@@ -35,6 +35,7 @@ export interface Kube {
   readonly stores: Stores;
   /** `kinds` are those of states(). Also called when a watch becomes stale or current. */
   readonly onChange: (listener: ChangeListener) => () => void;
+  readonly served: Feeds["served"];
   readonly states: () => readonly KindState[];
   readonly synced: () => boolean;
   /** Resolves after the first complete list of every kind. */
@@ -68,6 +69,7 @@ export async function openKube(config: KubeConfig): Promise<Kube> {
     random,
     stores: feeds.stores,
     onChange: feeds.onChange,
+    served: feeds.served,
     states: feeds.states,
     synced: feeds.synced,
     whenSynced: (signal) => whenSynced(feeds, signal),

@@ -7,6 +7,7 @@ import type { Log } from "../../shared/log.ts";
 import { ApiError, isApiError } from "./api-error.ts";
 import type { KubeClient } from "./client.ts";
 import { fieldOf, stringOf } from "./json.ts";
+import { sleepOrWake } from "./pause.ts";
 import { apiVersionOf, type ResourceType } from "./resources.ts";
 import type { Selection, WatchEvent } from "./watch-stream.ts";
 
@@ -24,7 +25,8 @@ export interface Sink {
 export type FeedState =
   /** Before the first complete list. */
   | { readonly state: "listing"; readonly sinceMs: number; readonly reason: string }
-  | { readonly state: "synced"; readonly sinceMs: number }
+  /** `resource` as it is served here; undefined when no version of it is: then the collection is empty. */
+  | { readonly state: "synced"; readonly sinceMs: number; readonly resource: ResourceType | undefined }
   /** The last known state stands, but nothing has confirmed it since. */
   | { readonly state: "stale"; readonly sinceMs: number; readonly reason: string };
 
@@ -88,6 +90,8 @@ class Feed {
   /** When the last watch was accepted; undefined when none was since the last failure. */
   #openedMs: number | undefined;
   #absent = 0;
+  /** A list has succeeded since the resource was last known to be absent. */
+  #served = false;
   #state: FeedState;
   #everSynced = false;
 
@@ -124,12 +128,13 @@ class Feed {
 
   /** After a failure: says what holds now, then waits so that a fleet of watchers does not come back as one. */
   async rest(error: ApiError, signal: AbortSignal): Promise<void> {
-    const { clock, log, random } = this.#deps;
+    const { client, clock, log, random } = this.#deps;
     if (this.#livedLong()) this.#attempt = 0;
     this.#openedMs = undefined;
     if (error.failure === "gone") this.#version = undefined;
-    if (error.failure === "not-found") this.#notServed();
-    else {
+    if (error.failure === "not-found") {
+      if (this.#tryNextVersion()) return;
+    } else {
       this.#absent = 0;
       this.#failed(error);
     }
@@ -141,7 +146,9 @@ class Feed {
       reason: error.message,
       delayMs,
     });
-    await clock.sleep(delayMs, signal).catch(() => undefined); // aborted: the loop sees the signal
+    // an outage ends for all watches at once: the first one that gets through wakes those still backing off
+    const connected = error.failure === "unreachable" ? client.nextSession() : undefined;
+    await sleepOrWake(clock, delayMs, connected, signal);
   }
 
   async #list(signal: AbortSignal): Promise<string> {
@@ -156,6 +163,7 @@ class Feed {
       if (next === "") {
         this.#sink.commit();
         this.#absent = 0;
+        this.#served = true;
         this.#synced();
         return page.resourceVersion;
       }
@@ -174,26 +182,31 @@ class Feed {
     return this.#openedMs !== undefined && this.#deps.clock.now() - this.#openedMs >= SHORT_WATCH_MS;
   }
 
-  #notServed(): void {
+  /** After a 404. True: another version is left to try at once. */
+  #tryNextVersion(): boolean {
     const { resources } = this.#options;
     this.#absent += 1;
     this.#version = undefined;
     const wanted = apiVersionOf(this.#resource);
     this.#resource = resources[(resources.indexOf(this.#resource) + 1) % resources.length] ?? resources[0];
-    if (this.#everSynced && this.#absent < ABSENT_ANSWERS * resources.length) {
+    if (this.#absent % resources.length !== 0) return true;
+    if (this.#served && this.#absent < ABSENT_ANSWERS * resources.length) {
       this.#failed(new ApiError("not-found", `${wanted} is not served any more`));
-      return;
+      return false;
     }
-    if (this.#absent < resources.length) return;
     // served in no version: the collection is empty, for certain
+    this.#served = false;
     this.#sink.begin();
     this.#sink.commit();
     this.#synced();
+    return false;
   }
 
   #synced(): void {
     this.#everSynced = true;
-    if (this.#state.state !== "synced") this.#enter({ state: "synced", sinceMs: this.#deps.clock.now() });
+    const resource = this.#served ? this.#resource : undefined;
+    if (this.#state.state === "synced" && this.#state.resource === resource) return;
+    this.#enter({ state: "synced", sinceMs: this.#deps.clock.now(), resource });
   }
 
   #failed(error: ApiError): void {

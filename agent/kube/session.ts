@@ -22,6 +22,8 @@ export interface SessionHolder {
   get(): Promise<ClientHttp2Session>;
   /** Lets streams in flight finish but gives no new ones to this session: its credentials are stale. */
   retire(): void;
+  /** Resolves when the next session is made. */
+  next(): Promise<void>;
   close(): void;
 }
 
@@ -29,6 +31,7 @@ export function holdSession(connection: Connection, options: SessionOptions): Se
   let current: ClientHttp2Session | undefined;
   let opening: Promise<ClientHttp2Session> | undefined;
   let closed = false;
+  let opened = Promise.withResolvers<undefined>();
 
   const open = async () => {
     const session = await openSession(connection, options);
@@ -41,6 +44,8 @@ export function holdSession(connection: Connection, options: SessionOptions): Se
     };
     session.once("close", leave).once("goaway", leave);
     current = session;
+    opened.resolve(undefined);
+    opened = Promise.withResolvers<undefined>();
     return session;
   };
 
@@ -58,6 +63,7 @@ export function holdSession(connection: Connection, options: SessionOptions): Se
       current = undefined;
       session?.close();
     },
+    next: () => opened.promise,
     close: () => {
       closed = true;
       current?.destroy();

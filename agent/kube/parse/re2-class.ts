@@ -12,9 +12,10 @@ const unicodeClasses: ReadonlySet<string> = new Set(
 const asciiClasses: ReadonlySet<string> = new Set(
   "alnum alpha ascii blank cntrl digit graph lower print punct space upper word xdigit".split(" "),
 );
-/** Ranges of the largest classes above, were the text read as UTF-8. */
+/** Upper bounds on what one set compiles to. */
 const CLASS_SIZE = 16;
-const UNICODE_CLASS_SIZE = 64;
+const UNICODE_CLASS_SIZE = 24;
+const MAX_CODE = 0xff;
 const hex = /^x(?:\{([0-9A-Fa-f]{1,6})\}|([0-9A-Fa-f]{2}))/;
 /** A lone digit from 1 to 9 would be a back-reference. */
 const octal = /^(?:0[0-7]{0,2}|[1-7][0-7]{1,2})/;
@@ -65,7 +66,7 @@ function readCharacter(at: Scan): number {
   const number = hex.exec(rest);
   if (number !== null) {
     const code = Number.parseInt(number[1] ?? number[2] ?? "", 16);
-    if (code > 0x10ffff) fail("a code point above 10FFFF", start);
+    if (code > MAX_CODE) fail("a code point above FF (Envoy's RE2 reads bytes, not characters)", start);
     at.position += 1 + number[0].length;
     return code;
   }
@@ -75,7 +76,7 @@ function readCharacter(at: Scan): number {
     return Number.parseInt(digits[0], 8);
   }
   const char = rest[0] ?? fail("a backslash at the end", start);
-  const known = "aftnrv".includes(char) || /^[!-/:-@[-`{-~]$/.test(char);
+  const known = "aftnrv".includes(char) || /^[ -/:-@[-`{-~]$/.test(char);
   if (/[1-9]/.test(char)) fail("a back-reference is not in RE2", start);
   if (!known) fail(`unknown escape \\${char}`, start);
   at.position += 2;
@@ -116,14 +117,15 @@ function readClassItem(at: Scan): number {
   at.position += 1;
   const high = readClassCharacter(at);
   if (high < low) fail("a range whose end is below its start", start);
-  // under (?i), or as UTF-8, one range becomes a few
+  // under (?i) one range becomes a few
   return CLASS_SIZE;
 }
 
 function readClassCharacter(at: Scan): number {
   if (at.text[at.position] === "\\") return readCharacter(at);
   const code = at.text.codePointAt(at.position) ?? fail("unbalanced [", at.position);
-  at.position += code > 0xffff ? 2 : 1;
+  if (code > 0x7f) fail("a character outside ASCII in a class (Envoy's RE2 reads bytes)", at.position);
+  at.position += 1;
   return code;
 }
 

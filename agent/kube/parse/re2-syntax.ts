@@ -66,6 +66,8 @@ function readRepeated(at: Scan): Node {
   const item = readItem(at);
   const times = readQuantifier(at);
   if (times === undefined) return item;
+  if ((at.text.codePointAt(start) ?? 0) > 0x7f)
+    fail("a repetition of a character outside ASCII (Envoy's RE2 reads bytes)", start);
   if (!item.repeatable) fail("nothing to repeat", start);
   const again = at.position;
   if (readQuantifier(at) !== undefined) fail("a repetition of a repetition", again);
@@ -122,7 +124,7 @@ function readItem(at: Scan): Item {
   if (char === "{" && readBraces({ ...at }) !== undefined) fail("nothing to repeat", start);
   const width = String.fromCodePoint(at.text.codePointAt(start) ?? 0).length;
   at.position += width;
-  // a class of two ranges for `.`; four bytes at most for one character; twice under (?i)
+  // two ranges for `.`; for a character its bytes, twice under (?i)
   return {
     size: char === "." ? 3 : 2 * Buffer.byteLength(at.text.slice(start, at.position)),
     repeat: 1,
