@@ -168,11 +168,7 @@ function originalDestination(name: string): JsonMessage {
 }
 
 /** Destinations outside the mesh, reached as if no sidecar were there. */
-export function passthroughCluster(): JsonMessage {
-  return originalDestination(fixedNames.passthrough);
-}
+export const passthroughCluster: JsonMessage = originalDestination(fixedNames.passthrough);
 
 /** Ports of the application that no service declares (permissive mode): the address is set per connection by the inbound chain. */
-export function undeclaredApplicationCluster(): JsonMessage {
-  return originalDestination(fixedNames.undeclaredApplication);
-}
+export const undeclaredApplicationCluster: JsonMessage = originalDestination(fixedNames.undeclaredApplication);

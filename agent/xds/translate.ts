@@ -110,7 +110,7 @@ function addOutbound(resources: Resources, input: TranslateInput, proxy: Sidecar
   const visibility = visibleTo(ir, proxy);
   for (const visible of visibility.ports) addVisiblePort(resources, visible, ir, trust);
   const { outboundDefault } = settings;
-  if (outboundDefault === "passthrough") put(resources.cds, passthroughCluster());
+  if (outboundDefault === "passthrough") put(resources.cds, passthroughCluster);
   const outbound = { caller: proxy, visibility, outboundDefault };
   put(
     resources.lds,
@@ -138,7 +138,7 @@ function inboundMessages(proxy: SidecarClass, policy: Policy): InboundMessages {
   return {
     lds: [inboundListener({ ports: proxy.inbound, policy, fleet: policy.fleet })],
     rds: http.flatMap((port) => [inboundRoutes(port, policy), plaintextRoutes(port, policy.permissive)]),
-    cds: policy.permissive ? [...applications, undeclaredApplicationCluster()] : applications,
+    cds: policy.permissive ? [...applications, undeclaredApplicationCluster] : applications,
   };
 }
 

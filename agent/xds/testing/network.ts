@@ -65,8 +65,8 @@ export async function openNetwork(pods: readonly { readonly redirected: boolean 
       inside: (program, as = "application") => [...enter, ...(as === "proxy" ? asProxy : []), ...program],
     };
   });
-  return {
-    pods: made,
-    stop: async () => void (await Promise.all([wire, ...holders].map((running) => running.stop()))),
+  const stop = async (): Promise<void> => {
+    await Promise.all([wire, ...holders].map((running) => running.stop()));
   };
+  return { pods: made, stop };
 }
