@@ -56,7 +56,7 @@ interface Opened {
 }
 
 /** Checks a joined state whole: keys, chains, profile, roots. Times are not asked: an ended certificate is renewed or told of later. */
-function openIdentity(state: JoinedIdentity): Result<Opened> {
+export function openIdentity(state: JoinedIdentity): Result<Opened> {
   const clusterCa = openClusterCa(state);
   if (!clusterCa.ok) return clusterCa;
   const chain = parseChainPem(state.agentChainPem);
@@ -209,9 +209,11 @@ class RunningCredential implements AgentCredential {
   }
 
   async #pause(failures: number, signal: AbortSignal): Promise<void> {
-    const { clock, random } = this.#deps;
+    const { clock, random, mayWrite } = this.#deps;
     const dueMs = Math.min(this.#agentDueMs, this.#clusterCaDueMs) - clock.now();
-    const calmMs = Math.min(recheckMs, dueMs > 0 ? dueMs : recheckMs);
+    // due again already: asked for while it was renewed, or the root is about to end; never a tight loop
+    const overdueMs = mayWrite() ? retry.baseMs : recheckMs;
+    const calmMs = dueMs > 0 ? Math.min(recheckMs, dueMs) : overdueMs;
     const waitMs = failures > 0 ? backoffDelayMs(failures - 1, retry, random()) : calmMs;
     const woken = new AbortController();
     this.#wake = () => woken.abort();

@@ -1,0 +1,187 @@
+// Publishes this member's records: given the whole desired set at every change, it sends the difference in the same tick; on
+// a new stream the whole set, ended by `synced`. Its state is only what this stream has been told, so a restart is normal.
+// Called by the push loop (setDesired) and session.ts (runStream). Nothing here polls.
+import { randomBytes } from "node:crypto";
+import type { Clock } from "../../shared/clock.ts";
+import type { PublishAck, PublishBatch, RecordProblem, WireRecord } from "../../shared/grpc/fleet-messages.ts";
+import { maxBatchRecords, type FleetClient } from "../../shared/grpc/fleet-service.ts";
+import { toWire } from "../../shared/grpc/record-wire.ts";
+import { recordKey, type RegistryRecord } from "../../shared/registry.ts";
+
+/** As much of a gRPC stream as is used. */
+type PublishCall = ReturnType<FleetClient["publish"]>;
+
+interface Session {
+  readonly id: string;
+  readonly startedAtMs: number;
+}
+
+interface Stream {
+  readonly call: PublishCall;
+  /** What the hub holds once it has acknowledged everything in flight. */
+  readonly told: Map<string, RegistryRecord>;
+  /** Sequences in flight, oldest first: acknowledgements come in this order. */
+  readonly inFlight: number[];
+  /** gRPC's buffer is full: the newest desired set waits for the drain, older ones are skipped. */
+  full: boolean;
+  synced: boolean;
+}
+
+export class Publisher {
+  readonly #clock: Clock;
+  #desired: ReadonlyMap<string, RegistryRecord> | undefined;
+  #session: Session | undefined;
+  #sequence = 0;
+  #stream: Stream | undefined;
+  #refused = new Map<string, RecordProblem>();
+  #activity: (() => void) | undefined;
+  #acked: { readonly sequence: number; readonly revision: number } = { sequence: 0, revision: 0 };
+  #end: (reason: Error) => void = () => undefined;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** The whole set that this member publishes. undefined: another replica does. Sends what differs before it returns. */
+  setDesired(records: readonly RegistryRecord[] | undefined): void {
+    if (records === undefined) {
+      this.#desired = undefined;
+      this.#session = undefined;
+      this.#end(new Error("this replica publishes no more"));
+      return;
+    }
+    // a new start time for each spell of publishing: of two agents that both believe to lead, the later one wins
+    this.#session ??= { id: randomBytes(12).toString("hex"), startedAtMs: this.#clock.now() };
+    this.#desired = new Map(records.map((record) => [recordKey(record), record]));
+    if (this.#stream !== undefined) this.#flush(this.#stream);
+    this.#activity?.();
+  }
+
+  /** The hub's data may have begun anew: the whole set again. */
+  restart(): void {
+    this.#end(new Error("the hub's registry was replaced: publishing the full set again"));
+  }
+
+  /** Records that the hub refused, until they change or go. */
+  refused(): readonly RecordProblem[] {
+    return [...this.#refused.values()];
+  }
+
+  /** Newest revision at which the hub holds everything that was sent up to then. */
+  ackedRevision(): number {
+    return this.#acked.revision;
+  }
+
+  /** The hub has acknowledged all that is desired. */
+  isSettled(): boolean {
+    return this.#stream?.synced === true && this.#stream.inFlight.length === 0 && !this.#stream.full;
+  }
+
+  /** One stream, from the full set on; ends by throwing. Waits, without a connection, while there is nothing to publish. */
+  async runStream(client: FleetClient, signal: AbortSignal, onAck: () => void): Promise<never> {
+    await this.#untilActive(signal);
+    const ended = Promise.withResolvers<never>();
+    const call = client.publish();
+    const stream: Stream = { call, told: new Map(), inFlight: [], full: false, synced: false };
+    const abort = () => ended.reject(signal.reason as Error);
+    this.#end = (reason) => ended.reject(reason);
+    call.on("error", (error) => ended.reject(error));
+    call.on("end", () => ended.reject(new Error("the hub ended the stream")));
+    call.on("data", (ack: PublishAck) => {
+      const fault = this.#acknowledge(stream, ack);
+      if (fault === undefined) onAck();
+      else ended.reject(fault);
+    });
+    call.on("drain", () => {
+      stream.full = false;
+      this.#flush(stream);
+    });
+    signal.addEventListener("abort", abort, { once: true });
+    this.#stream = stream;
+    this.#flush(stream);
+    try {
+      return await ended.promise;
+    } finally {
+      this.#stream = undefined;
+      signal.removeEventListener("abort", abort);
+      call.cancel();
+    }
+  }
+
+  async #untilActive(signal: AbortSignal): Promise<void> {
+    while (this.#desired === undefined) {
+      const active = Promise.withResolvers<undefined>();
+      const abort = () => active.reject(signal.reason as Error);
+      this.#activity = () => active.resolve(undefined);
+      signal.addEventListener("abort", abort, { once: true });
+      await active.promise.finally(() => signal.removeEventListener("abort", abort));
+    }
+  }
+
+  #flush(stream: Stream): void {
+    if (this.#desired === undefined || stream.full) return;
+    const { puts, deleteKeys } = difference(stream.told, this.#desired);
+    if (stream.synced && puts.length === 0 && deleteKeys.length === 0) return;
+    const synced = !stream.synced;
+    stream.synced = true;
+    for (let at = 0; at === 0 || at < puts.length; at += maxBatchRecords) {
+      const last = at + maxBatchRecords >= puts.length;
+      // deletes travel with the last batch: make before break
+      this.#send(stream, {
+        puts: puts.slice(at, at + maxBatchRecords),
+        deleteKeys: last ? deleteKeys : [],
+        synced: synced && last,
+      });
+    }
+    this.#remember(stream, puts, deleteKeys);
+  }
+
+  #remember({ told }: Stream, puts: readonly RegistryRecord[], deleteKeys: readonly string[]): void {
+    for (const record of puts) told.set(recordKey(record), record);
+    for (const key of deleteKeys) told.delete(key);
+    for (const key of this.#refused.keys()) if (!told.has(key)) this.#refused.delete(key);
+  }
+
+  #send(stream: Stream, batch: { puts: readonly RegistryRecord[]; deleteKeys: readonly string[]; synced: boolean }) {
+    if (this.#session === undefined) return;
+    const { id, startedAtMs } = this.#session;
+    const sequence = ++this.#sequence;
+    const message: PublishBatch = {
+      session: id,
+      startedAtMs,
+      sequence,
+      puts: batch.puts.map(toWire),
+      deleteKeys: batch.deleteKeys,
+      synced: batch.synced,
+    };
+    stream.inFlight.push(sequence);
+    for (const record of batch.puts) this.#refused.delete(recordKey(record));
+    if (!stream.call.write(message)) stream.full = true;
+  }
+
+  #acknowledge(stream: Stream, { sequence, revision, problems }: PublishAck): Error | undefined {
+    const expected = stream.inFlight.shift();
+    if (sequence !== expected) {
+      return new Error(`the hub acknowledged batch ${sequence}, but ${expected ?? "none"} was the oldest in flight`);
+    }
+    for (const problem of problems) this.#refused.set(problem.key, problem);
+    this.#acked = { sequence, revision };
+    return undefined;
+  }
+}
+
+function difference(told: ReadonlyMap<string, RegistryRecord>, desired: ReadonlyMap<string, RegistryRecord>) {
+  const puts = [...desired].filter(([key, record]) => !isSame(told.get(key), record)).map(([, record]) => record);
+  const deleteKeys = [...told.keys()].filter((key) => !desired.has(key));
+  return { puts, deleteKeys };
+}
+
+/** What is sent is what counts: fields in another order are no change. */
+function isSame(told: RegistryRecord | undefined, record: RegistryRecord): boolean {
+  return told === record || (told !== undefined && wireText(told) === wireText(record));
+}
+
+function wireText(record: RegistryRecord): string {
+  const wire: WireRecord = toWire(record);
+  return JSON.stringify(wire);
+}

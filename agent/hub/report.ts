@@ -1,0 +1,48 @@
+// Tells the hub how this member is: every ten seconds, and soon after a change. What `isthmus status` shows; nothing that
+// routes or trusts depends on it. Called by session.ts.
+import type { Clock } from "../../shared/clock.ts";
+import type { StatusReport } from "../../shared/grpc/fleet-messages.ts";
+import type { FleetClient } from "../../shared/grpc/fleet-service.ts";
+
+const everyMs = 10_000;
+/** A burst of changes is one report. */
+const spacingMs = 500;
+const timeoutMs = 5_000;
+
+/** The caller's part of a report; the rest is known in this folder. */
+export type AgentStatus = Omit<
+  StatusReport,
+  "bundleSequence" | "appliedRevision" | "clusterCaNotAfterMs" | "agentNotAfterMs"
+>;
+
+export interface ReportDeps {
+  readonly report: () => StatusReport;
+  readonly onStatusChange: (listener: () => void) => () => void;
+  /** The hub asks for new certificates before their time. */
+  readonly onRenewNow: () => void;
+  readonly onSent: () => void;
+  readonly clock: Clock;
+}
+
+export async function runReports(client: FleetClient, deps: ReportDeps, signal: AbortSignal): Promise<never> {
+  const { clock, onRenewNow, onSent } = deps;
+  let wake = new AbortController();
+  const stop = deps.onStatusChange(() => wake.abort());
+  try {
+    for (;;) {
+      wake = new AbortController();
+      const { renewNow } = await sendReport(client, deps.report());
+      onSent();
+      if (renewNow) onRenewNow();
+      await clock.sleep(spacingMs, signal);
+      const idle = AbortSignal.any([signal, wake.signal]);
+      await clock.sleep(everyMs - spacingMs, idle).catch(() => signal.throwIfAborted());
+    }
+  } finally {
+    stop();
+  }
+}
+
+export function sendReport(client: FleetClient, report: StatusReport) {
+  return client.report(report, { deadline: Date.now() + timeoutMs });
+}
