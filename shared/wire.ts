@@ -2,6 +2,7 @@
 // send the bytes, versions are hashes of them: equal content has equal bytes and an equal version on every replica.
 // Unknown fields, types and enum values are thrown with their path; nothing is dropped in silence.
 import { hash } from "node:crypto";
+import { assignmentType, encodeAssignment, isPlainAssignment } from "./wire/assignment.ts";
 import { readMessage } from "./wire/decode.ts";
 import { newWriter, writeMessage } from "./wire/encode.ts";
 import { isMessage, messageNameOf, WireError, type JsonMessage } from "./wire/json.ts";
@@ -27,8 +28,17 @@ export function contentVersion(bytes: Uint8Array): string {
   return hash("sha256", bytes, "hex").slice(0, 32);
 }
 
-/** Bytes and version at once, as a snapshot wants them. */
-export function encodeResource(typeUrl: string, value: JsonMessage): { bytes: Uint8Array; version: string } {
+export interface EncodedMessage {
+  readonly bytes: Uint8Array;
+  readonly version: string;
+}
+
+/**
+ * Bytes and version at once, as a snapshot wants them. `previous` are the bytes of the same resource before: of a load
+ * assignment, only what changed since is encoded again.
+ */
+export function encodeResource(typeUrl: string, value: JsonMessage, previous?: Uint8Array): EncodedMessage {
+  if (messageNameOf(typeUrl) === assignmentType && isPlainAssignment(value)) return encodeAssignment(value, previous);
   const bytes = encodeJson(typeUrl, value);
   return { bytes, version: contentVersion(bytes) };
 }

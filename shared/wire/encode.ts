@@ -22,27 +22,31 @@ export function writeMessage(writer: Writer, plan: MessagePlan, value: JsonValue
 }
 
 function writeFields(writer: Writer, plan: MessagePlan, value: JsonMessage, at: At | undefined): void {
-  for (const field of presentFields(plan, value, at)) {
-    const item = value[field.name];
-    if (item !== undefined) writeField(writer, field, item, below(at, field.name));
-  }
+  const present = presentFields(plan, value, at);
+  for (const field of present) writeField(writer, field, value[field.name] as JsonValue, below(at, field.name));
 }
 
 /** The fields that are set, by number. `null` means absent in proto3 JSON, except where the field is a Value. */
 function presentFields(plan: MessagePlan, value: JsonMessage, at: At | undefined): readonly FieldPlan[] {
   const present: FieldPlan[] = [];
+  let lastId = 0;
   let sorted = true;
+  let oneofs = 0;
   for (const key of Object.keys(value)) {
-    if (key === "@type") continue;
     const field = plan.fields.get(key);
-    if (field === undefined) throw new WireError(below(at, key), `${plan.name} has no such field`);
-    if (value[key] === undefined || (value[key] === null && !isValueField(field))) continue;
-    const last = present.at(-1);
-    if (last !== undefined && last.id > field.id) sorted = false;
+    const item = value[key];
+    if (field === undefined) {
+      if (key === "@type") continue;
+      throw new WireError(below(at, key), `${plan.name} has no such field`);
+    }
+    if (item === undefined || (item === null && !isValueField(field))) continue;
+    if (field.id < lastId) sorted = false;
+    if (field.oneof !== undefined) oneofs += 1;
+    lastId = field.id;
     present.push(field);
   }
   if (!sorted) present.sort((a, b) => a.id - b.id);
-  checkOneofs(present, at);
+  if (oneofs > 1) checkOneofs(present, at);
   return present;
 }
 
@@ -51,25 +55,26 @@ function isValueField(field: FieldPlan): boolean {
 }
 
 function checkOneofs(present: readonly FieldPlan[], at: At | undefined): void {
-  let seen: Map<string, string> | undefined;
+  const seen = new Map<string, string>();
   for (const { name, oneof } of present) {
     if (oneof === undefined) continue;
-    const other = (seen ??= new Map<string, string>()).get(oneof);
-    if (other !== undefined)
+    const other = seen.get(oneof);
+    if (other !== undefined) {
       throw new WireError(below(at, name), `set together with ${other}: only one of ${oneof} may be`);
+    }
     seen.set(oneof, name);
   }
 }
 
 function writeField(writer: Writer, field: FieldPlan, value: JsonValue, at: At): void {
-  if (field.shape === "map") writeMap(writer, field, value, at);
-  else if (field.shape === "single") writeSingle(writer, field, value, at);
+  if (field.shape === "single") writeSingle(writer, field, value, at);
+  else if (field.shape === "map") writeMap(writer, field, value, at);
   else if (!Array.isArray(value)) throw new WireError(at, "must be a list");
   else writeList(writer, field, value as readonly JsonValue[], at);
 }
 
 function writeSingle(writer: Writer, field: FieldPlan, value: JsonValue, at: At): void {
-  if (!field.presence && field.kind !== "message" && isDefaultScalar(field, value, at)) return;
+  if (!field.presence && field.kind !== "message" && isDefaultScalar(field, value)) return;
   writeElement(writer, field, value, at);
 }
 
@@ -130,10 +135,10 @@ function contentWriter(plan: MessagePlan, value: JsonMessage, at: At | undefined
     writeFields(writer, plan, value, at);
     return writer.finish();
   }
-  const { "@type": typeUrl, value: content, ...rest } = value;
+  const { "@type": _type, value: content, ...rest } = value;
   const stray = Object.keys(rest)[0];
   if (content === undefined || stray !== undefined) {
-    throw new WireError(at, `${String(typeUrl)} in an Any has its JSON form in "value" and nothing else`);
+    throw new WireError(at, `a ${plan.name} in an Any has its JSON form in "value" and nothing else`);
   }
   writeMessage(writer, plan, content, below(at, "value"));
   return writer.finish();

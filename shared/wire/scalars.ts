@@ -43,39 +43,42 @@ export function writeScalar(writer: protobuf.Writer, field: ScalarField, value: 
   }
 }
 
-/** Whether a field without presence would say nothing: then it is not written. Checks the value's type all the same. */
-export function isDefaultScalar(field: ScalarField, value: JsonValue, at: At | undefined): boolean {
+/** Whether a field without presence would say nothing: then it is not written. */
+export function isDefaultScalar(field: ScalarField, value: JsonValue): boolean {
   switch (field.kind) {
     case "string":
-      return text(value, at) === "";
-    case "bool":
-      return !boolean(value, at);
     case "bytes":
-      return base64(value, at).length === 0;
+      return value === "";
+    case "bool":
+      return value === false;
     case "enum":
-      return enumNumber(field.enumeration(), value, at) === 0;
-    case "double":
-    case "float":
-      return Object.is(real(value, at), 0);
+      return value === 0 || (typeof value === "string" && field.enumeration().idOf[value] === 0);
     default:
-      return integer(field.kind, value, at) === 0n;
+      // -0 is not the default: its sign is a bit of its own
+      return Object.is(value, 0) || value === "0";
   }
 }
 
+type Kind32 = "int32" | "uint32" | "sint32" | "fixed32" | "sfixed32";
+type Kind64 = "int64" | "uint64" | "sint64" | "fixed64" | "sfixed64";
+
+const kinds32: ReadonlySet<string> = new Set(["int32", "uint32", "sint32", "fixed32", "sfixed32"]);
+const kinds64: ReadonlySet<string> = new Set(["int64", "uint64", "sint64", "fixed64", "sfixed64"]);
+
 function writeInteger(writer: protobuf.Writer, kind: string, value: JsonValue, at: At | undefined): void {
-  const number = integer(kind, value, at);
-  if (kind === "int32" || kind === "uint32" || kind === "sint32" || kind === "fixed32" || kind === "sfixed32") {
-    writer[kind](Number(number));
-  } else if (kind === "int64" || kind === "uint64" || kind === "sint64" || kind === "fixed64" || kind === "sfixed64") {
-    writer[kind](longBits(number));
-  } else {
-    throw new WireError(at, `unknown scalar type ${kind}`);
+  // ports and weights, by the thousand: a small number is in every type's range
+  if (typeof value === "number" && value >= 0 && value <= 0x7fffffff && Number.isInteger(value)) {
+    writer[kind as Kind32 | Kind64](value);
+    return;
   }
+  const number = integer(kind, value, at);
+  if (kinds32.has(kind)) writer[kind as Kind32](Number(number));
+  else writer[kind as Kind64](longBits(number));
 }
 
 function longBits(number: bigint): protobuf.Long {
   const bits = BigInt.asUintN(64, number);
-  return { low: Number(bits & 0xffffffffn), high: Number(bits >> 32n), unsigned: true } as protobuf.Long;
+  return { low: Number(bits & 0xffffffffn), high: Number(bits >> 32n), unsigned: true };
 }
 
 function text(value: JsonValue, at: At | undefined): string {
@@ -155,13 +158,9 @@ function realJson(number: number): JsonValue {
 }
 
 function readInteger(reader: protobuf.Reader, kind: string, at: At | undefined): JsonValue {
-  if (kind === "int32" || kind === "uint32" || kind === "sint32" || kind === "fixed32" || kind === "sfixed32") {
-    return reader[kind]();
-  }
-  if (kind === "int64" || kind === "uint64" || kind === "sint64" || kind === "fixed64" || kind === "sfixed64") {
-    const { low, high } = reader[kind]() as protobuf.Long;
-    const bits = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
-    return String(kind.startsWith("u") || kind === "fixed64" ? bits : BigInt.asIntN(64, bits));
-  }
-  throw new WireError(at, `unknown scalar type ${kind}`);
+  if (kinds32.has(kind)) return reader[kind as Kind32]();
+  if (!kinds64.has(kind)) throw new WireError(at, `unknown scalar type ${kind}`);
+  const { low, high } = reader[kind as Kind64]();
+  const bits = (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+  return String(kind === "uint64" || kind === "fixed64" ? bits : BigInt.asIntN(64, bits));
 }

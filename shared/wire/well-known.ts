@@ -69,12 +69,13 @@ function wrapped(plan: MessagePlan): FieldPlan {
   return field;
 }
 
+/** An empty wrapper already says "default": the value itself is written only where it differs (canonical bytes). */
 function writeWrapper(writer: protobuf.Writer, plan: MessagePlan, value: JsonValue, at: At | undefined): void {
   const field = wrapped(plan);
-  const inner = protobuf.Writer.create().uint32(tag(1, field.wireType));
-  writeScalar(inner, field, value, at);
-  // an empty wrapper already says "default": the value itself is written only where it differs (canonical bytes)
-  if (!isZero(value)) writer.raw(inner.finish());
+  const start = writer.pos;
+  writer.uint32(tag(1, field.wireType));
+  writeScalar(writer, field, value, at);
+  if (isZero(value)) writer.pos = start;
 }
 
 function isZero(value: JsonValue): boolean {
