@@ -32,8 +32,13 @@ function sniParts(caller: Caller, union: FleetUnion, port: ExportedPort, constit
 }
 
 /** A member without a reachable gateway offers nothing to send to, however many pods it has. */
-function remoteBackends(caller: Caller, union: FleetUnion, port: ExportedPort): readonly RemoteBackend[] {
-  const priority = localityPriorities(union.constituents.some(({ local }) => local !== undefined)).remote;
+function remoteBackends(
+  caller: Caller,
+  union: FleetUnion,
+  port: ExportedPort,
+  own: LocalPort | undefined,
+): readonly RemoteBackend[] {
+  const priority = localityPriorities(own !== undefined).remote;
   return union.constituents
     .flatMap((constituent): RemoteBackend[] => {
       const { cluster, record, capacity, gateway, local } = constituent;
@@ -88,7 +93,7 @@ function fleetPort(caller: Caller, union: FleetUnion, port: ExportedPort): Servi
     port: port.port,
     protocol: protocolOf(port),
     local: own?.endpoints ?? [],
-    remote: remoteBackends(caller, union, port),
+    remote: remoteBackends(caller, union, port, own),
     identities: identitiesOf(caller, union, port, own),
   };
 }
@@ -106,6 +111,20 @@ function longNames(caller: Caller, union: FleetUnion, origin: Origin): readonly 
   );
 }
 
+/** Service names are DNS labels; the VIP's Service carries a prefix, and CoreDNS rewrites names without a table. */
+export function derivedServiceName(service: string): string {
+  return `isthmus-${service}`;
+}
+
+const MAX_SERVICE_NAME = 63;
+
+function longService(union: FleetUnion, origin: Origin): readonly Problem[] {
+  if (derivedServiceName(union.name).length <= MAX_SERVICE_NAME) return [];
+  const longest = MAX_SERVICE_NAME - derivedServiceName("").length;
+  const message = `the import gets no address: names of exported services may have ${longest} characters at most`;
+  return [{ code: "ISTHMUS_IMPORT_NAME", message, object: origin, field: "metadata.name" }];
+}
+
 function fleetService(caller: Caller, union: FleetUnion): FleetService {
   const { namespace, name } = union;
   const origin = { kind: "ServiceImport", namespace, name };
@@ -120,7 +139,13 @@ function fleetService(caller: Caller, union: FleetUnion): FleetService {
     ports: union.ports.filter((port) => port.protocol === "TCP").map((port) => fleetPort(caller, union, port)),
     origin,
   };
-  return { ir, problems: longNames(caller, union, origin) };
+  return { ir, problems: [...longService(union, origin), ...longNames(caller, union, origin)] };
+}
+
+/** An import appears in every namespace of ours that has the name, exporters included; elsewhere nobody could call it. */
+function importedUnions(memory: Memory, inputs: MeshInputs, services: readonly LocalService[]): readonly FleetUnion[] {
+  const namespaces = new Set(inputs.namespaces ?? inputs.meshNamespaces);
+  return fleetUnions(memory, inputs, services).filter((union) => namespaces.has(union.namespace));
 }
 
 const fleetServiceTopic = topic<FleetService>("fleet service");
@@ -131,7 +156,7 @@ export function fleetServices(
   services: readonly LocalService[],
 ): { readonly services: readonly ServiceIr[]; readonly problems: readonly Problem[] } {
   const table = tableOf(memory, fleetServiceTopic);
-  const built = fleetUnions(memory, inputs, services).map((union) =>
+  const built = importedUnions(memory, inputs, services).map((union) =>
     remember(table, union.key, [inputs.cluster, inputs.fleetDomain, union], (last) =>
       share(last, fleetService(inputs, union)),
     ),
@@ -144,18 +169,17 @@ function namedPorts(ports: readonly ExportedPort[]): readonly ExportedPort[] {
   return ports.length < 2 ? ports : ports.map((port) => (port.name === "" ? { ...port, name: `p${port.port}` } : port));
 }
 
-/** What should exist: an import in every namespace of ours that has the name, exporters included. */
+/** The ServiceImports that should exist. */
 export function selectImports(inputs: MeshInputs): readonly ServiceImportIr[] {
-  const namespaces = new Set(inputs.namespaces ?? inputs.meshNamespaces);
   const memory = memoryAfter(inputs);
-  return fleetUnions(memory, inputs, localServices(memory, inputs))
-    .filter((union) => namespaces.has(union.namespace))
-    .map(({ namespace, name, type, ports, derived, constituents }) => ({
+  return importedUnions(memory, inputs, localServices(memory, inputs)).map(
+    ({ namespace, name, type, ports, derived, constituents }) => ({
       namespace,
       name,
       type,
       ports: namedPorts(ports),
       ips: type === "Headless" ? [] : sortedUnique(derived?.clusterIps ?? []),
       clusters: sortedUnique(constituents.map(({ cluster }) => cluster)),
-    }));
+    }),
+  );
 }

@@ -87,7 +87,7 @@ function sourcesOf(target: TrafficTargetInput, localCluster: string): Resolved<r
 }
 
 function unresolved(target: TrafficTargetInput, rule: Rule, index: number): Problem {
-  const message = `${rule.kind} "${target.namespace}/${rule.name}" does not exist; this rule grants nothing`;
+  const message = `${rule.kind} "${target.namespace}/${rule.name}" does not exist or cannot be read; this rule grants nothing`;
   return problemOn(target, "ISTHMUS_UNRESOLVED_RULE", `spec.rules[${index}].name`, message);
 }
 
