@@ -1,0 +1,100 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import { parseHubOptions } from "../hub/config.ts";
+import { helmBuildMs, helmPath, lint, render, type Manifest, type Rendering } from "./testing/helm.ts";
+import { containersOf, restrictedViolations, workloadsOf, type PodSpec } from "./testing/pods.ts";
+
+const given = { "fleet.domain": "acme.mesh", "fleet.advertise": "hub.acme.example:8443" };
+
+let helm = "";
+let chart: readonly Manifest[] = [];
+
+beforeAll(async () => {
+  helm = await helmPath();
+  chart = await hub();
+}, helmBuildMs);
+
+function hub(values: Rendering["values"] = {}): Promise<readonly Manifest[]> {
+  return render(helm, "hub", { namespace: "mesh", values: { ...given, ...values } });
+}
+
+function podOf(manifests: readonly Manifest[]): PodSpec {
+  const [workload] = workloadsOf(manifests);
+  if (workload === undefined) throw new Error("the chart renders no workload");
+  return workload.spec;
+}
+
+describe("the hub chart", () => {
+  test("passes helm's strict lint", async () => {
+    expect(await lint(helm, "hub", { namespace: "mesh", values: given })).toContain("0 chart(s) failed");
+  });
+
+  test.each([
+    ["the fleet's domain", { "fleet.domain": "" }, /fleet\.domain is missing/],
+    ["the address for agents", { "fleet.advertise": "" }, /fleet\.advertise is missing/],
+  ])("asks for %s", async (_name, values, message) => {
+    await expect(hub(values)).rejects.toThrow(message);
+  });
+
+  test.each([
+    ["a domain of one label", { "fleet.domain": "mesh" }, /domain/],
+    ["a misspelt value", { "storage.sizes": "1Gi" }, /sizes/],
+  ])("refuses %s", async (_name, values, message) => {
+    await expect(hub(values)).rejects.toThrow(message);
+  });
+
+  test("starts the hub with options that the hub accepts", async () => {
+    const args = podOf(chart).containers[0]?.args ?? [];
+    expect(args.slice(0, 2)).toEqual(["/app/cli/isthmus.js", "hub"]);
+    const option = (name: string) => args.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+    expect(option("data")).toBe("/var/lib/isthmus/data");
+    const config = await parseHubOptions({
+      data: "/",
+      listen: option("listen"),
+      http: option("http"),
+      advertise: option("advertise"),
+      logLevel: option("log-level"),
+    });
+    expect(config).toMatchObject({ listen: "0.0.0.0:8443", http: "0.0.0.0:8081", advertise: "hub.acme.example:8443" });
+  });
+
+  test("meets the restricted Pod Security Standard, whatever is switched on", async () => {
+    const all = await hub({ "redis.urlSecret": "r", "redis.caSecret": "c", "authority.secretName": "a" });
+    expect([...workloadsOf(chart), ...workloadsOf(all)].flatMap(restrictedViolations)).toEqual([]);
+  });
+
+  test("says what it needs and where it stops", () => {
+    for (const { resources } of containersOf(podOf(chart))) {
+      expect(resources?.requests).toMatchObject({
+        cpu: expect.any(String) as string,
+        memory: expect.any(String) as string,
+      });
+      expect(resources?.limits).toHaveProperty("memory");
+    }
+  });
+
+  test("asks nothing of Kubernetes: no role, no token", () => {
+    expect(chart.filter(({ kind }) => /Role|Binding/.test(kind))).toEqual([]);
+    expect(podOf(chart)).toMatchObject({ automountServiceAccountToken: false });
+  });
+
+  test("keeps the fleet's keys on a volume of its own, or on the claim that it is given", async () => {
+    const claims = (manifests: readonly Manifest[]) =>
+      (manifests.find(({ kind }) => kind === "StatefulSet")?.["spec"] as { volumeClaimTemplates?: unknown[] })
+        .volumeClaimTemplates;
+    expect(claims(chart)).toHaveLength(1);
+    const existing = await hub({ "storage.existingClaim": "mine" });
+    expect(claims(existing)).toBeUndefined();
+    expect(JSON.stringify(podOf(existing).volumes)).toContain('"claimName":"mine"');
+  });
+
+  test("takes Redis's address from a Secret and shows it nowhere else", async () => {
+    const [container] = podOf(await hub({ "redis.urlSecret": "my-redis" })).containers;
+    expect(container?.args).toContain("--redis=$(ISTHMUS_REDIS_URL)");
+    expect(JSON.stringify(container?.env)).toContain('"secretKeyRef":{"name":"my-redis","key":"url"}');
+  });
+
+  test("lets every image be replaced", async () => {
+    const images = containersOf(podOf(await hub({ "image.registry": "mirror.example/mesh", "image.tag": "v9" })));
+    expect(new Set(images.map(({ image }) => image))).toEqual(new Set(["mirror.example/mesh/isthmus:v9"]));
+  });
+});
