@@ -49,7 +49,7 @@ export function decidePublish(
   for (const wire of input.puts) {
     const taken = takeRecord(cluster, wire, rules);
     if (!taken.ok) {
-      problems.push(...taken.error.map((problem) => refused(wireName(wire), problem)));
+      problems.push(...taken.error.map((problem) => refused(wireKey(wire), problem)));
       continue;
     }
     const key = recordKey(taken.value);
@@ -95,8 +95,8 @@ function refused(key: string, problem: Problem | CodeAndMessage): RefusedRecord 
   return { key: shownKey, code: problem.code, message: `${field}${problem.message}` };
 }
 
-/** The key the record would have had, for the message only: nothing of it is validated. */
-function wireName(wire: WireRecord): string {
+/** The key the record would have; nothing of it is validated. */
+export function wireKey(wire: WireRecord): string {
   switch (wire.kind) {
     case "service":
       return `${wire.cluster}/service/${wire.service.namespace}/${wire.service.name}`;

@@ -96,14 +96,14 @@ function settings(socketPath: string): string {
 }
 
 /** Where util-linux is there, the kernel ends Redis even when the hub is killed; elsewhere the next start does (endOrphan). */
-function endWithParent(): readonly string[] {
+function endingWithParent(program: string, args: readonly string[]): [program: string, args: string[]] {
   const setpriv = "/usr/bin/setpriv";
-  return existsSync(setpriv) ? [setpriv, "--pdeathsig", "TERM"] : [];
+  return existsSync(setpriv) ? [setpriv, ["--pdeathsig", "TERM", program, ...args]] : [program, [...args]];
 }
 
 async function launch(folder: string, socketPath: string): Promise<Launched> {
   await rm(socketPath, { force: true });
-  const [program = "redis-server", ...args] = [...endWithParent(), "redis-server", "-"];
+  const [program, args] = endingWithParent("redis-server", ["-"]);
   // its own process group: Ctrl-C at a terminal must not end Redis before the hub has drained
   const child = spawn(program, args, { cwd: folder, stdio: ["pipe", "pipe", "pipe"], detached: true });
   const lines: string[] = [];

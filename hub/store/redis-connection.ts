@@ -130,3 +130,10 @@ function probableCause(error: unknown): string {
   const text = error instanceof Error ? `${(error as NodeJS.ErrnoException).code ?? ""} ${error.message}` : "";
   return causes.find(([pattern]) => pattern.test(text))?.[1] ?? "check the address and that Redis runs";
 }
+
+/** True for what Redis, or the way to it, did: the caller may try again. Anything else is a mistake of ours. */
+export function isRedisFailure(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (["ReplyError", "MaxRetriesPerRequestError", "AbortError"].includes(error.name)) return true;
+  return /^(Connection is closed|Command timed out|Stream isn't writeable)|ECONN|EPIPE|ENOENT/.test(error.message);
+}

@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../shared/clock.ts";
-import { writeFileAtomic } from "./atomic-file.ts";
+import { writeSecretFile } from "../../shared/pki/secret-file.ts";
 import type { Remembered } from "./redis-registry.ts";
 
 const saveEveryMs = 5_000;
@@ -12,7 +12,7 @@ export interface RevisionMemory {
   seen(): Remembered;
   see(now: Remembered): void;
   /** Task: saves what was seen, and once more when the hub ends. */
-  run(signal: AbortSignal): Promise<void>;
+  readonly run: (signal: AbortSignal) => Promise<void>;
 }
 
 export async function openRevisionMemory(dataDir: string, clock: Clock): Promise<RevisionMemory> {
@@ -22,7 +22,7 @@ export async function openRevisionMemory(dataDir: string, clock: Clock): Promise
   const save = async () => {
     if (current.incarnation === saved.incarnation && current.revision === saved.revision) return;
     saved = current;
-    await writeFileAtomic(path, `${JSON.stringify(current)}\n`, 0o600);
+    await writeSecretFile(path, `${JSON.stringify(current)}\n`, 0o600);
   };
   return {
     seen: () => current,

@@ -1,0 +1,155 @@
+// Join and Renew: who may have a certificate is settled here, what is in it in hub/ca. A key is bound to its cluster before
+// anything is signed, so a lost reply is repaired by asking again with the same key, and by no other key.
+import { status, type ServerUnaryCall, type ServiceError } from "@grpc/grpc-js";
+import type { Clock } from "../../shared/clock.ts";
+import type { JoinReply, JoinRequest, RenewReply, RenewRequest } from "../../shared/grpc/fleet-messages.ts";
+import { fleetError } from "../../shared/grpc/fleet-status.ts";
+import type { ClusterName } from "../../shared/ids.ts";
+import type { Log } from "../../shared/log.ts";
+import type { Result } from "../../shared/result.ts";
+import { readRequest, type Authority } from "../ca/authority.ts";
+import { renewedSpkis, type Member } from "../registry/member.ts";
+import type { Members } from "../store/members.ts";
+import type { RedeemStatus, Tokens } from "../store/tokens.ts";
+import { refusedInput } from "./call.ts";
+import type { Authenticate } from "./caller.ts";
+import type { HubMetrics } from "./metrics.ts";
+
+export interface JoinDeps {
+  readonly authority: Authority;
+  readonly tokens: Tokens;
+  readonly members: Members;
+  readonly authenticate: Authenticate;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly metrics: HubMetrics;
+}
+
+export async function join(deps: JoinDeps, request: JoinRequest): Promise<JoinReply> {
+  const { authority, tokens, clock, log, metrics } = deps;
+  const agentSpki = await spkiOf(request.agentCsrDer);
+  const clusterCaSpki = await spkiOf(request.clusterCaCsrDer);
+  if (agentSpki === clusterCaSpki) {
+    throw refusedInput([{ code: "ISTHMUS_CSR_KEY", message: "agent and cluster CA must have different keys" }]);
+  }
+  const { tokenId, tokenSecret } = request;
+  const redeemed = await tokens.redeem({ tokenId, secret: tokenSecret, agentSpki, clusterCaSpki }, clock.now());
+  metrics.joins.inc({ result: redeemed.status });
+  const { cluster } = redeemed;
+  const refusal = refusals[redeemed.status];
+  if (cluster === undefined || refusal !== undefined) {
+    log.warn("a join was refused", { result: redeemed.status, tokenId: tokenId.slice(0, 32), agentSpki });
+    throw tokenRefused(refusal ?? unknownToken, cluster ?? "NAME");
+  }
+  const agentChainDer = await signed(authority.issueAgent(cluster, request.agentCsrDer));
+  const clusterCaChainDer = await signed(authority.issueClusterCa(cluster, request.clusterCaCsrDer));
+  log.info("a cluster joined", { cluster, result: redeemed.status, agentVersion: request.agentVersion.slice(0, 64) });
+  const { fleetDomain } = authority;
+  return { cluster, fleetDomain, agentChainDer, clusterCaChainDer, bundle: authority.bundle(), accepted: true };
+}
+
+export async function renew(deps: JoinDeps, call: ServerUnaryCall<RenewRequest, RenewReply>): Promise<RenewReply> {
+  const { authority, authenticate, log } = deps;
+  const { agentCsrDer, clusterCaCsrDer } = call.request;
+  const { cluster, spki } = await authenticate(call);
+  const newAgentSpki = await spkiOf(agentCsrDer);
+  const newClusterCaSpki = clusterCaCsrDer.length === 0 ? undefined : await spkiOf(clusterCaCsrDer);
+  await bindRenewed(deps, cluster, (member) => ({
+    ...member,
+    agentSpkis: renewedSpkis(spki, newAgentSpki),
+    clusterCaSpki: newClusterCaSpki ?? member.clusterCaSpki,
+  }));
+  const agentChainDer = await signed(authority.issueAgent(cluster, agentCsrDer));
+  const clusterCaChainDer =
+    newClusterCaSpki === undefined ? [] : await signed(authority.issueClusterCa(cluster, clusterCaCsrDer));
+  log.info("certificates were renewed", { cluster, clusterCa: newClusterCaSpki !== undefined });
+  return { agentChainDer, clusterCaChainDer, bundle: authority.bundle() };
+}
+
+/** Compare-and-set on the member: two replicas of an agent, or an operator, may change it at the same time. */
+async function bindRenewed(
+  { members }: JoinDeps,
+  cluster: ClusterName,
+  change: (member: Member) => Member,
+): Promise<void> {
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    const before = await members.stored(cluster);
+    if (before === undefined) break;
+    const after = change(before.member);
+    const bound = await members.rebind(before, after, [...after.agentSpkis, after.clusterCaSpki]);
+    if (bound === "written") return;
+    if (bound === "wrong-cluster") throw tokenRefused(refusals["wrong-cluster"] ?? unknownToken, cluster);
+  }
+  throw fleetError({
+    status: status.ABORTED,
+    code: "ISTHMUS_MEMBER_CHANGED",
+    message: `the membership of ${cluster} changes at this moment; try again`,
+  });
+}
+
+async function spkiOf(csrDer: Uint8Array): Promise<string> {
+  const request = await readRequest(csrDer);
+  if (!request.ok) throw refusedInput(request.error);
+  return request.value.spkiPin;
+}
+
+async function signed(issued: Promise<Result<Uint8Array[]>>): Promise<Uint8Array[]> {
+  const chain = await issued;
+  if (!chain.ok) throw refusedInput(chain.error);
+  return chain.value;
+}
+
+interface Refusal {
+  readonly status: status;
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+const newToken = "make a new one on the hub: isthmus token create NAME";
+
+/** One text for an unknown token and a wrong secret: who has no secret learns nothing. */
+const unknownToken: Refusal = {
+  status: status.UNAUTHENTICATED,
+  code: "ISTHMUS_TOKEN_UNKNOWN",
+  message: "the hub does not know this token; it was mistyped, made by another hub, or is long expired",
+  hint: newToken,
+};
+
+const refusals: Partial<Record<RedeemStatus, Refusal>> = {
+  unknown: unknownToken,
+  expired: {
+    status: status.UNAUTHENTICATED,
+    code: "ISTHMUS_TOKEN_EXPIRED",
+    message: "the token has expired",
+    hint: newToken,
+  },
+  used: {
+    status: status.PERMISSION_DENIED,
+    code: "ISTHMUS_TOKEN_USED",
+    message: "the token was redeemed already by other keys; if that was not you, somebody else has the token",
+    hint: "isthmus clusters shows who joined; then make a new token: isthmus token create NAME",
+  },
+  "wrong-cluster": {
+    status: status.PERMISSION_DENIED,
+    code: "ISTHMUS_TOKEN_WRONG_CLUSTER",
+    message: "the key belongs to another cluster of the fleet; this cluster joined under another name",
+    hint: "remove the agent and its Secrets first, or use a token of the cluster's own name",
+  },
+  taken: {
+    status: status.ALREADY_EXISTS,
+    code: "ISTHMUS_CLUSTER_TAKEN",
+    message: "another cluster is a member under the name NAME",
+    hint: "choose another name; or, if it is this cluster whose Secrets were lost: isthmus token create NAME --rejoin",
+  },
+  restored: {
+    status: status.FAILED_PRECONDITION,
+    code: "ISTHMUS_REGISTRY_RESTORED",
+    message: "the hub's Redis holds older data than the hub has seen, so no token is redeemed",
+    hint: "look at the hub's log, then confirm on the hub: isthmus confirm-restore",
+  },
+};
+
+function tokenRefused({ status: at, code, message, hint }: Refusal, name: string): ServiceError {
+  return fleetError({ status: at, code, message: message.replace("NAME", name), hint: hint.replace("NAME", name) });
+}

@@ -1,0 +1,130 @@
+// The operator's API: JSON over HTTP on a Unix socket that only the hub's own user may open (the socket's mode is the
+// access control). Called by the CLI on the hub's machine, or by `kubectl exec` in the hub's pod.
+import express, { type ErrorRequestHandler, type Express, type Request, type Response } from "express";
+import type { Clock } from "../../shared/clock.ts";
+import { UserError } from "../../shared/errors.ts";
+import { parseClusterName, type ClusterName } from "../../shared/ids.ts";
+import { formatJoinToken } from "../../shared/join-token.ts";
+import { causeChain, type Log } from "../../shared/log.ts";
+import type { Authority } from "../ca/authority.ts";
+import { isRedisFailure } from "../store/redis-connection.ts";
+import type { Store } from "../store/open-store.ts";
+import { clusterOverviews, serviceOverviews } from "./fleet-overview.ts";
+
+const defaultTtlMs = 15 * 60_000;
+/** A token is a bearer secret on its way through people's hands: a day is the most. */
+const maxTtlMs = 24 * 3_600_000;
+const minTtlMs = 1_000;
+
+export interface OperatorDeps {
+  readonly authority: Authority;
+  readonly store: Store;
+  /** `host:port` under which members reach this hub. */
+  readonly advertise: string;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export function operatorApp(deps: OperatorDeps): Express {
+  const { store, authority, clock, log } = deps;
+  const app = express().disable("x-powered-by");
+  app.use(express.json({ limit: "64kb" }));
+  app.get("/v1/status", async (_request: Request, response: Response) => {
+    const { live } = store;
+    response.json({
+      fleetDomain: authority.fleetDomain,
+      hub: deps.advertise,
+      version: deps.version,
+      nowMs: clock.now(),
+      revision: live.view?.revision ?? 0,
+      records: live.view?.size ?? 0,
+      redis: live.connected ? "connected" : "away",
+      restored: live.restored,
+      clusters: await clusterOverviews(store, clock),
+    });
+  });
+  app.get("/v1/clusters", async (_request: Request, response: Response) => {
+    response.json({ clusters: await clusterOverviews(store, clock) });
+  });
+  app.get("/v1/services", (_request: Request, response: Response) => {
+    response.json({ services: serviceOverviews(store) });
+  });
+  app.post("/v1/tokens", async (request: Request, response: Response) => {
+    response.status(201).json(await createToken(deps, request.body));
+  });
+  app.post("/v1/confirm-restore", async (_request: Request, response: Response) => {
+    await store.registry.confirmRestore();
+    store.live.setRestored(false);
+    log.warn("an operator confirmed the restored registry; tokens are redeemed again");
+    response.json({ restored: false });
+  });
+  app.use((_request: Request, response: Response) => {
+    response.status(404).json(problemBody("ISTHMUS_API", "the hub has no such call", "use a CLI of the hub's version"));
+  });
+  const onError: ErrorRequestHandler = (error: unknown, _request, response, next) => {
+    // express knows an error handler by its four parameters; a reply that has begun can only be cut
+    if (response.headersSent) next(error);
+    else answerError(error, response, log);
+  };
+  app.use(onError);
+  return app;
+}
+
+interface TokenOrder {
+  readonly cluster: ClusterName;
+  readonly ttlMs: number;
+  readonly rejoin: boolean;
+}
+
+function parseTokenOrder(body: unknown): TokenOrder {
+  const { cluster, ttlMs = defaultTtlMs, rejoin } = (body ?? {}) as Record<string, unknown>;
+  const name = parseClusterName(typeof cluster === "string" ? cluster : "");
+  if (!name.ok) {
+    const [problem] = name.error;
+    throw new UserError(problem?.code ?? "ISTHMUS_CLUSTER_NAME", problem?.message ?? "no cluster name", {
+      hint: "isthmus token create east",
+    });
+  }
+  if (typeof ttlMs !== "number" || !(ttlMs >= minTtlMs && ttlMs <= maxTtlMs)) {
+    throw new UserError("ISTHMUS_TOKEN_TTL", "a token lives between one second and 24 hours", { hint: "--ttl 15m" });
+  }
+  return { cluster: name.value, ttlMs, rejoin: rejoin === true };
+}
+
+async function createToken({ store, authority, advertise, clock, log }: OperatorDeps, body: unknown): Promise<unknown> {
+  const order = parseTokenOrder(body);
+  const { cluster } = order;
+  const before = await store.members.stored(cluster);
+  if (before?.member.state === "accepted" && !order.rejoin) {
+    throw new UserError("ISTHMUS_CLUSTER_TAKEN", `${cluster} is a member already`, {
+      hint: `choose another name; or, if its Secrets were lost: isthmus token create ${cluster} --rejoin`,
+    });
+  }
+  const { id, secret, expiresAtMs } = await store.tokens.create(order, clock.now());
+  log.info("a join token was made", { tokenId: id, cluster, ttlMs: order.ttlMs, rejoin: order.rejoin });
+  const { pin } = authority.server();
+  return {
+    id,
+    cluster,
+    expiresAtMs,
+    token: formatJoinToken({ id, secret, cluster, hub: advertise, pin, expiresAtMs }),
+  };
+}
+
+function problemBody(code: string, message: string, hint: string | undefined): unknown {
+  return { error: { code, message, ...(hint === undefined ? {} : { hint }) } };
+}
+
+function answerError(error: unknown, response: Response, log: Log): void {
+  if (error instanceof UserError) {
+    response.status(400).json(problemBody(error.code, error.message, error.hint));
+  } else if (isRedisFailure(error)) {
+    const reason = causeChain(error).join(": ");
+    const message = `the hub cannot reach its Redis (${reason})`;
+    response.status(503).json(problemBody("ISTHMUS_REGISTRY_UNAVAILABLE", message, "see the hub's log; try again"));
+  } else {
+    log.error("an operator call failed unexpectedly", {}, error);
+    response.status(500).json(problemBody("ISTHMUS_HUB_INTERNAL", "the hub failed", "see the hub's log"));
+  }
+}

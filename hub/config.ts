@@ -1,0 +1,67 @@
+// The hub's configuration: flags and environment, checked once, every mistake named. Called by `isthmus hub` and by tests.
+import { realpath } from "node:fs/promises";
+import { UserError } from "../shared/errors.ts";
+import type { LogLevel } from "../shared/log.ts";
+import { parseRedisUrl, type RedisTarget } from "./store/redis-connection.ts";
+
+/** As a person gave it. */
+export interface HubOptions {
+  readonly data: string;
+  readonly redis?: string | undefined;
+  readonly redisCa?: string | undefined;
+  readonly listen?: string | undefined;
+  readonly http?: string | undefined;
+  readonly advertise?: string | undefined;
+  readonly insecureDev?: boolean | undefined;
+  readonly allowLoopback?: boolean | undefined;
+  readonly logLevel?: string | undefined;
+}
+
+export interface HubConfig {
+  readonly dataDir: string;
+  /** Undefined: the hub starts a Redis of its own. */
+  readonly redis: RedisTarget | undefined;
+  readonly listen: string;
+  readonly http: string;
+  /** `host:port` written into join tokens; undefined: as `isthmus init` was told. */
+  readonly advertise: string | undefined;
+  /** Sites on one machine publish gateways on loopback. */
+  readonly allowLoopback: boolean;
+  readonly maxRecordsPerMember: number;
+  readonly logLevel: LogLevel;
+}
+
+export const defaultListen = "0.0.0.0:8443";
+export const defaultHttp = "0.0.0.0:8081";
+const levels: ReadonlySet<string> = new Set<LogLevel>(["debug", "info", "warn", "error"]);
+
+export async function parseHubOptions(options: HubOptions): Promise<HubConfig> {
+  const dataDir = await realpath(options.data).catch((cause: unknown) => {
+    throw new UserError("ISTHMUS_DATA", `${options.data} is no data folder of a hub`, {
+      cause,
+      hint: `make one: isthmus init FLEET.DOMAIN --data ${options.data}`,
+    });
+  });
+  const { logLevel = "info", redis } = options;
+  if (!levels.has(logLevel))
+    throw new UserError("ISTHMUS_OPTION", `--log-level ${logLevel}: debug, info, warn or error`);
+  return {
+    dataDir,
+    redis: redis === undefined ? undefined : parseRedisUrl(redis, options.insecureDev === true, options.redisCa),
+    listen: checkAddress("--listen", options.listen ?? defaultListen),
+    http: checkAddress("--http", options.http ?? defaultHttp),
+    advertise: options.advertise === undefined ? undefined : checkAddress("--advertise", options.advertise),
+    allowLoopback: options.allowLoopback === true,
+    maxRecordsPerMember: 10_000,
+    logLevel: logLevel as LogLevel,
+  };
+}
+
+/** `host:port`, IPv6 in brackets. */
+export function checkAddress(flag: string, text: string): string {
+  const match = /^(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):(\d{1,5})$/.exec(text);
+  if (match === null || Number(match[1]) > 65_535) {
+    throw new UserError("ISTHMUS_ADDRESS", `${flag} ${text} is not HOST:PORT`, { hint: "e.g. hub.acme.example:8443" });
+  }
+  return text;
+}

@@ -1,0 +1,221 @@
+// Composition root of the hub: builds the parts from the configuration and runs them until the signal aborts. Called by
+// `isthmus hub`. Nothing else constructs a hub.
+import { rm } from "node:fs/promises";
+import { createConnection } from "node:net";
+import { join } from "node:path";
+import { systemClock, type Clock } from "../shared/clock.ts";
+import { UserError } from "../shared/errors.ts";
+import { runTasks, type Task } from "../shared/lifecycle.ts";
+import { jsonLog, type Log } from "../shared/log.ts";
+import { adminApp, listenHttp, type HttpListener, type Readiness } from "./api/admin-http.ts";
+import { authenticator } from "./api/caller.ts";
+import { listenFleet, type FleetListener } from "./api/grpc-server.ts";
+import { hubMetrics, observe } from "./api/metrics.ts";
+import { operatorApp } from "./api/operator-api.ts";
+import { Sessions } from "./api/sessions.ts";
+import { openAuthority, type Authority } from "./ca/authority.ts";
+import type { HubConfig } from "./config.ts";
+import { readHubFile } from "./hub-file.ts";
+import { operatorSocketName } from "./operator-client.ts";
+import { startEmbeddedRedis, type EmbeddedRedis } from "./store/embedded-redis.ts";
+import { openStore, type Store } from "./store/open-store.ts";
+import { scriptModeFor } from "./store/redis-version.ts";
+import { openRevisionMemory } from "./store/revision-memory.ts";
+
+const renewCheckMs = 60_000;
+
+export interface HubDeps {
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly version: string;
+  /** Told once everything listens: the ports, for callers that asked for port 0. */
+  readonly onReady?: (ports: { readonly grpc: number; readonly http: number }) => void;
+}
+
+export function hubDeps(config: HubConfig, version: string): HubDeps {
+  const log = jsonLog(config.logLevel, (line) => process.stderr.write(line), { program: "hub" });
+  return { clock: systemClock, log, version };
+}
+
+/** Runs until `signal` aborts, then drains. Throws UserError for what an operator can mend. */
+export async function runHub(config: HubConfig, signal: AbortSignal, deps: HubDeps): Promise<void> {
+  const { clock, log } = deps;
+  const { dataDir } = config;
+  const hubFile = await readHubFile(dataDir);
+  const authority = await openAuthority(dataDir, clock);
+  const socketPath = join(dataDir, operatorSocketName);
+  await refuseSecondHub(socketPath);
+  const embedded = config.redis === undefined ? await startEmbeddedRedis({ dataDir, clock, log }) : undefined;
+  const redisEnds = new AbortController();
+  const redisRun = embedded?.run(redisEnds.signal);
+  try {
+    const memory = await openRevisionMemory(dataDir, clock);
+    const store = await openStore({
+      target: config.redis ?? { kind: "socket", path: embedded?.socketPath ?? "" },
+      scriptMode: embedded === undefined ? undefined : scriptModeFor(embedded.version),
+      fleet: authority.fleetDomain,
+      pepper: hubFile.pepper,
+      rules: { allowLoopback: config.allowLoopback },
+      memory,
+      clock,
+      log,
+    });
+    try {
+      const advertise = config.advertise ?? hubFile.advertise;
+      const parts = await listen({ config, deps, authority, store, advertise, socketPath });
+      log.info("the hub runs", {
+        fleet: authority.fleetDomain,
+        advertise,
+        grpcPort: parts.fleet.port,
+        httpPort: parts.http.port,
+        redis: embedded === undefined ? "given" : `embedded ${embedded.version.text}`,
+      });
+      deps.onReady?.({ grpc: parts.fleet.port, http: parts.http.port });
+      await runTasks(signal, tasks({ authority, store, deps, parts, runMemory: memory.run }, redisRun));
+    } finally {
+      store.close();
+      await rm(socketPath, { force: true });
+    }
+  } finally {
+    // last of all: what the drain still writes must find Redis alive
+    redisEnds.abort(new Error("the hub has ended"));
+    await endOf(redisRun);
+  }
+}
+
+async function endOf(redisRun: ReturnType<EmbeddedRedis["run"]> | undefined): Promise<void> {
+  await redisRun?.catch((error: unknown) => {
+    if ((error as Error).message !== "the hub has ended") throw error;
+  });
+}
+
+interface Parts {
+  readonly fleet: FleetListener;
+  readonly http: HttpListener;
+  readonly operator: HttpListener;
+}
+
+interface ListenInput {
+  readonly config: HubConfig;
+  readonly deps: HubDeps;
+  readonly authority: Authority;
+  readonly store: Store;
+  readonly advertise: string;
+  readonly socketPath: string;
+}
+
+async function listen({ config, deps, authority, store, advertise, socketPath }: ListenInput): Promise<Parts> {
+  const { clock, log, version } = deps;
+  const metrics = hubMetrics();
+  const sessions = new Sessions();
+  const { live, registry, members, tokens } = store;
+  observe(metrics, {
+    records: () => live.view?.size ?? 0,
+    members: () => [...live.members.values()].filter(({ member }) => member.state === "accepted").length,
+    revision: () => live.view?.revision ?? 0,
+    redisConnected: () => live.connected,
+    restored: () => live.restored,
+    restores: () => store.restores(),
+    corruptRecords: () => live.corruptRecords,
+    sessions: (kind) => sessions.count(kind),
+  });
+  const authenticate = authenticator(authority.fleetDomain, members);
+  const rules = { allowLoopback: config.allowLoopback, maxRecords: config.maxRecordsPerMember };
+  const joining = { authority, tokens, members, authenticate, clock, log, metrics };
+  const publishing = { registry, live, rules, clock, log, metrics };
+  const fleet = await listenFleet(
+    { authority, store, authenticate, sessions, joining, publishing, clock, log },
+    config.listen,
+  );
+  const http = await listenHttp(
+    adminApp(metrics, () => readiness(store)),
+    config.http,
+  );
+  const operator = await listenOperator(operatorApp({ authority, store, advertise, version, clock, log }), socketPath);
+  return { fleet, http, operator };
+}
+
+function readiness({ live }: Store): Readiness {
+  if (live.view === undefined) return { ready: false, reason: "no snapshot of the registry yet" };
+  if (!live.connected) return { ready: false, reason: "redis is away; watchers keep the last state" };
+  return { ready: true, reason: "" };
+}
+
+/** Mode 0600 from the first moment: the socket's file is the access control. */
+async function listenOperator(app: ReturnType<typeof operatorApp>, socketPath: string): Promise<HttpListener> {
+  await rm(socketPath, { force: true });
+  const before = process.umask(0o177);
+  try {
+    return await listenHttp(app, socketPath);
+  } finally {
+    process.umask(before);
+  }
+}
+
+interface TaskInput {
+  readonly authority: Authority;
+  readonly store: Store;
+  readonly deps: HubDeps;
+  readonly parts: Parts;
+  readonly runMemory: (signal: AbortSignal) => Promise<void>;
+}
+
+function tasks(input: TaskInput, redisRun: Promise<void> | undefined): readonly Task[] {
+  const { authority, store, deps, parts, runMemory } = input;
+  return [
+    { name: "change-feed", run: (signal) => store.runFeed(signal) },
+    { name: "revision-memory", run: runMemory },
+    { name: "grpc", run: (signal) => parts.fleet.run(signal) },
+    { name: "http", run: (signal) => closeAtEnd([parts.http, parts.operator], signal) },
+    { name: "server-certificate", run: (signal) => renewServer(authority, parts.fleet, deps, signal) },
+    ...(redisRun === undefined ? [] : [{ name: "redis", run: (signal: AbortSignal) => failWith(redisRun, signal) }]),
+  ];
+}
+
+/** Redis outlives the other tasks, so it runs beside them; its failure must still end the hub. */
+async function failWith(redisRun: Promise<void>, signal: AbortSignal): Promise<void> {
+  await Promise.race([redisRun, aborted(signal)]);
+}
+
+async function closeAtEnd(listeners: readonly HttpListener[], signal: AbortSignal): Promise<void> {
+  await aborted(signal);
+  await Promise.all(listeners.map((listener) => listener.close()));
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+async function renewServer(
+  authority: Authority,
+  fleet: FleetListener,
+  { clock, log }: HubDeps,
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    await clock.sleep(renewCheckMs, signal);
+    if (!(await authority.renewServer())) continue;
+    fleet.reloadTls();
+    log.info("the hub's certificate was renewed");
+  }
+}
+
+/** Two hubs on one data folder would fight over the embedded Redis and the socket. */
+async function refuseSecondHub(socketPath: string): Promise<void> {
+  const answers = await new Promise<boolean>((resolve) => {
+    const socket = createConnection(socketPath);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+  if (answers) {
+    throw new UserError("ISTHMUS_HUB_RUNNING", `a hub already runs on ${socketPath}`, {
+      hint: "stop it first, or use another data folder",
+    });
+  }
+}
