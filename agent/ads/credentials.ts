@@ -1,5 +1,6 @@
 // TLS of the ADS port with a certificate that can be replaced: running streams stay, new connections get the new one.
 // Called by whoever renews the agent's certificate. Clients prove themselves by token, so none is asked for a certificate.
+import { createSecureContext } from "node:tls";
 import { experimental, type ServerCredentials } from "@grpc/grpc-js";
 
 export interface ServerIdentity {
@@ -10,7 +11,7 @@ export interface ServerIdentity {
 
 export interface SwappableCredentials {
   readonly credentials: ServerCredentials;
-  /** From here on new connections are served with `identity`. */
+  /** From here on new connections are served with `identity`. Throws, and changes nothing, on a pair that TLS cannot use. */
   replace(identity: ServerIdentity): void;
 }
 
@@ -34,6 +35,8 @@ export function createSwappableCredentials(identity: ServerIdentity): SwappableC
   return {
     credentials: createCredentials(provider),
     replace: (next) => {
+      // gRPC would drop every connection from here on if the pair were unusable: let the caller hear of it instead
+      createSecureContext({ cert: next.chainPem, key: next.keyPem });
       current = next;
       for (const listener of listeners) tell(listener);
     },

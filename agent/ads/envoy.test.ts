@@ -5,7 +5,7 @@ import { eventually, findEnvoy } from "../xds/testing/envoy.ts";
 import { createSwappableCredentials, type SwappableCredentials } from "./credentials.ts";
 import { classKey, startAgent, type TestAgent } from "./testing/agent.ts";
 import { aProxyHome, startProxy, type ProxyHome, type TestProxy } from "./testing/proxy.ts";
-import { aListener, aMesh, aSnapshot } from "./testing/resources.ts";
+import { aCluster, aListener, aMesh, aRouteTable, aSnapshot } from "./testing/resources.ts";
 
 const found = findEnvoy();
 const envoy = "path" in found ? found.path : "";
@@ -92,5 +92,87 @@ describe.skipIf(envoy === "")("a real Envoy on the ADS stream", () => {
     await eventually("the culprit is found", () => Promise.resolve(agent.server.counters().quarantined || undefined));
     expect(await proxy.stat("listener_manager.total_listeners_active")).toBe(2);
     expect(agent.nacks.at(-1)?.culprit?.name).toBe("outbound");
+  });
+
+  it("loses one of five hundred clusters, whose fault it does not name, and starts anew with the other 499", async () => {
+    const names = Array.from({ length: 500 }, (_, index) => `service-${index}`);
+    const mesh = aMesh(names);
+    // refused by validation, not by its factory: Envoy then takes nothing of the response and names nobody
+    const poison = { ...aCluster("service-77"), connect_timeout: "0s" };
+    const clusters = mesh.cds ?? [];
+    await launch(aSnapshot({ ...mesh, cds: clusters.map((one) => (one["name"] === "service-77" ? poison : one)) }));
+    proxy = await startProxy(envoy, home, agent.port);
+    const static_ = 2;
+    await eventually(
+      `499 clusters are up\n${proxy.log()}`,
+      async () => ((await proxy?.stat("cluster_manager.active_clusters")) === 499 + static_ ? true : undefined),
+      5_000,
+    );
+    await eventually("the culprit is found", () =>
+      Promise.resolve(agent.nacks.find((one) => one.culprit !== undefined)),
+    );
+    expect(agent.nacks.at(-1)?.culprit?.name).toBe("service-77");
+    await live();
+  });
+
+  it("is served everything again after a refusal and a reconnect to a restarted agent", async () => {
+    const mesh = aMesh(["cart", "pay"]);
+    await launch(aSnapshot(mesh));
+    const { port } = agent;
+    proxy = await startProxy(envoy, home, port);
+    await live();
+    const poison = { ...aCluster("cart"), lb_policy: "CLUSTER_PROVIDED" };
+    const refused = aSnapshot({ ...mesh, cds: [poison, aCluster("pay", "7s")] });
+    publish(refused);
+    await eventually("the culprit is found", () =>
+      Promise.resolve(agent.nacks.find((one) => one.culprit !== undefined)),
+    );
+    await ackedVersion("pay", refused.resources.cds.get("pay")?.version ?? "");
+    await agent.stop();
+    tls.replace(home.agentIdentity());
+    const mended = aSnapshot(aMesh(["cart", "pay", "ship"], "9s"));
+    await launch(mended, port);
+    for (const name of ["cart", "pay", "ship"]) {
+      await ackedVersion(name, mended.resources.cds.get(name)?.version ?? "");
+    }
+    await ackedVersion("routes", mended.resources.rds.get("routes")?.version ?? "");
+    expect(await proxy.admin("/clusters")).toContain("ship::127.0.0.1:80::");
+    expect(await proxy.stat("cluster_manager.warming_clusters")).toBe(0);
+  });
+
+  it("is sent nothing by a restarted agent that has the same configuration", async () => {
+    const mesh = aMesh(["cart", "pay"]);
+    await launch(aSnapshot(mesh));
+    const { port } = agent;
+    proxy = await startProxy(envoy, home, port);
+    await live();
+    await agent.stop();
+    await launch(aSnapshot(mesh), port);
+    await eventually("Envoy is back", () => Promise.resolve(agent.server.counters().streams || undefined));
+    const more = aSnapshot({ ...mesh, rds: [aRouteTable("routes", ["pay"])] });
+    publish(more);
+    await ackedVersion("routes", more.resources.rds.get("routes")?.version ?? "");
+    expect(agent.sent.map((event) => event.resources.map((one) => one.name))).toEqual([["routes"]]);
+  });
+
+  it("swaps one service for another without a moment in which a route has no cluster", async () => {
+    await launch(aSnapshot(aMesh(["cart"])));
+    proxy = await startProxy(envoy, home, agent.port);
+    await live();
+    const next = aSnapshot(aMesh(["pay"]));
+    publish(next);
+    await eventually("the old cluster is gone", () =>
+      Promise.resolve(agent.acks.find((event) => event.type === "cds" && event.removed.includes("cart"))),
+    );
+    const order = agent.sent
+      .slice(-4)
+      .map((event) => [event.type, event.resources.map((one) => one.name), event.removed]);
+    expect(order).toEqual([
+      ["cds", ["pay"], []],
+      ["eds", ["pay"], []],
+      ["rds", ["routes"], []],
+      ["cds", [], ["cart"]],
+    ]);
+    expect(agent.nacks).toEqual([]);
   });
 });
