@@ -40,6 +40,7 @@ export interface Running {
   readonly pid: number;
   /** Everything it said, for a failed assertion. */
   log(): string;
+  write(text: string): void;
   closeInput(): void;
   stop(): Promise<void>;
 }
@@ -57,6 +58,7 @@ export function start(command: readonly string[]): Running {
   return {
     pid: child.pid,
     log: () => text,
+    write: (line) => void child.stdin?.write(line),
     closeInput: () => child.stdin?.end(),
     async stop() {
       child.kill("SIGKILL");

@@ -159,3 +159,34 @@ export async function openWorld(envoy: string): Promise<World> {
   };
   return { front, cartEast, gatewayWest, cartWest, outsider, fleet, stop };
 }
+
+export interface LoadResult {
+  readonly ok: number;
+  readonly failed: number;
+  readonly byName: Readonly<Record<string, number>>;
+  readonly slowestMs: number;
+  readonly connections: number;
+  readonly errors: readonly string[];
+}
+
+/** Runs load from `caller` while `happening` happens; what came back. */
+export async function underLoad(caller: Member, url: string, happening: () => Promise<void>): Promise<LoadResult> {
+  const program = [process.execPath, join(import.meta.dirname, "load.mjs"), url, "4"];
+  const load = start(caller.pod.inside(program));
+  try {
+    await eventually("load runs", () => Promise.resolve(load.log().includes("started") ? true : undefined));
+    await happening();
+    load.closeInput();
+    const text = await eventually("load says what came back", () => Promise.resolve(/^\{.*\}$/m.exec(load.log())?.[0]));
+    return JSON.parse(text) as LoadResult;
+  } finally {
+    await load.stop();
+  }
+}
+
+/** Waits until the caller's sidecar has answered so many more requests. */
+export async function served(caller: Member, more: number): Promise<void> {
+  const count = () => caller.stat("http.outbound.downstream_rq_completed");
+  const enough = (await count()) + more;
+  await eventually(`${more} requests are served`, async () => ((await count()) >= enough ? true : undefined));
+}
