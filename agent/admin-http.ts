@@ -14,14 +14,42 @@ export interface AckNote {
   readonly removed: readonly string[];
 }
 
+export type DebugViews = Readonly<Record<string, () => unknown>>;
+
 export interface AdminViews {
   /** Undefined when ready; else what is still missing. */
   readonly notReady: () => string | undefined;
   readonly metrics: Registry;
   /** Named views under /debug/NAME. */
-  readonly debug: Readonly<Record<string, () => unknown>>;
+  readonly debug: () => DebugViews;
   /** Calls the listener at every ACK of a resource of `type`, with its content when it is not secret; returns the way to stop. */
   readonly onAck: (type: string, listener: (note: AckNote) => void) => () => void;
+}
+
+/** The views, filled in as the agent gets further: before it has joined there is only health to see. */
+export interface AdminSurface {
+  readonly views: AdminViews;
+  setMissing(missing: string | undefined): void;
+  setDebug(debug: DebugViews): void;
+  setAcks(onAck: AdminViews["onAck"]): void;
+}
+
+export function createAdminSurface(metrics: Registry): AdminSurface {
+  let missing: string | undefined = "this cluster has not joined a fleet yet";
+  let debug: DebugViews = {};
+  let onAck: AdminViews["onAck"] = () => () => undefined;
+  return {
+    views: { metrics, notReady: () => missing, debug: () => debug, onAck: (type, listener) => onAck(type, listener) },
+    setMissing: (now) => {
+      missing = now;
+    },
+    setDebug: (now) => {
+      debug = now;
+    },
+    setAcks: (now) => {
+      onAck = now;
+    },
+  };
 }
 
 export function startAdminServer(port: number, views: AdminViews): Promise<Server> {
@@ -40,8 +68,9 @@ export function startAdminServer(port: number, views: AdminViews): Promise<Serve
     followAcks(views, typeof type === "string" ? type : "eds", response);
   });
   app.get("/debug/:view", (request, response) => {
-    const view = Object.hasOwn(views.debug, request.params.view) ? views.debug[request.params.view] : undefined;
-    if (view === undefined) response.status(404).send(`views: ${Object.keys(views.debug).join(", ")}\n`);
+    const debug = views.debug();
+    const view = Object.hasOwn(debug, request.params.view) ? debug[request.params.view] : undefined;
+    if (view === undefined) response.status(404).send(`views: acks, ${Object.keys(debug).join(", ")}\n`);
     else response.json(view());
   });
   return new Promise((resolve, reject) => {

@@ -3,6 +3,7 @@
 import { err, ok, type Problem, type Result } from "../shared/result.ts";
 import type { LogLevel } from "../shared/log.ts";
 import type { GatewayAddress } from "../shared/registry.ts";
+import type { InjectionSettings } from "./inject/settings.ts";
 
 export interface AgentConfig {
   /** Namespace of the agent itself, its gateway and its Secrets. */
@@ -21,7 +22,7 @@ export interface AgentConfig {
   readonly permissive: boolean;
   readonly envoyImage: string;
   readonly initImage: string;
-  readonly imagePullPolicy: string;
+  readonly imagePullPolicy: InjectionSettings["imagePullPolicy"];
   /** Empty: taken from the gateway Service's load balancer. */
   readonly gatewayAddresses: readonly GatewayAddress[];
   readonly region: string;
@@ -31,6 +32,7 @@ export interface AgentConfig {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
+const pullPolicies: readonly InjectionSettings["imagePullPolicy"][] = ["Always", "IfNotPresent", "Never"];
 const logLevels: readonly LogLevel[] = ["debug", "info", "warn", "error"];
 
 export function readAgentConfig(environment: Environment): Result<AgentConfig> {
@@ -45,6 +47,8 @@ export function readAgentConfig(environment: Environment): Result<AgentConfig> {
   const level = text("ISTHMUS_LOG_LEVEL", "info");
   if (!logLevels.includes(level as LogLevel))
     problem("ISTHMUS_LOG_LEVEL", `"${level}" is none of ${logLevels.join(", ")}`);
+  const pullPolicy = pullPolicies.find((policy) => policy === text("ISTHMUS_IMAGE_PULL_POLICY", "IfNotPresent"));
+  if (pullPolicy === undefined) problem("ISTHMUS_IMAGE_PULL_POLICY", `none of ${pullPolicies.join(", ")}`);
   const podName = text("POD_NAME", "");
   if (podName === "") problem("POD_NAME", "missing: the chart sets it from metadata.name");
   const config: AgentConfig = {
@@ -60,7 +64,7 @@ export function readAgentConfig(environment: Environment): Result<AgentConfig> {
     permissive: text("ISTHMUS_PERMISSIVE", "false") === "true",
     envoyImage: text("ISTHMUS_ENVOY_IMAGE", ""),
     initImage: text("ISTHMUS_INIT_IMAGE", ""),
-    imagePullPolicy: text("ISTHMUS_IMAGE_PULL_POLICY", "IfNotPresent"),
+    imagePullPolicy: pullPolicy ?? "IfNotPresent",
     gatewayAddresses: parseAddresses(text("ISTHMUS_GATEWAY_ADDRESSES", ""), problem),
     region: text("ISTHMUS_REGION", ""),
     zone: text("ISTHMUS_ZONE", ""),
