@@ -3,59 +3,54 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
 import { createServer } from "node:net";
-import { homedir, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { ensureKube, presentKube } from "../../../test-clusters/binaries/kube.ts";
+import { lineProgress } from "../../../test-clusters/progress.ts";
 
 export interface RealApiServer {
   readonly port: number;
-  readonly etcdPort: number;
   /** With the rights of system:masters; `port` may be another one, of a proxy in between. */
   kubeconfig(port?: number): string;
   /** kill -9. */
   kill(): Promise<void>;
   restart(): Promise<void>;
+  /** Makes etcd forget every revision but the present one: watches that resume from an older one get 410. */
+  compact(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** The multi-call program that test-clusters builds, or separate programs (KUBEBUILDER_ASSETS). */
-export interface KubePrograms {
-  readonly etcd: readonly [string, ...string[]];
-  readonly apiServer: readonly [string, ...string[]];
+export interface ApiServerPrograms {
+  readonly etcd: string;
+  readonly "kube-apiserver": string;
 }
 
-export function findKubePrograms(): KubePrograms | undefined {
-  const assets = process.env["KUBEBUILDER_ASSETS"];
-  if (assets !== undefined && existsSync(join(assets, "kube-apiserver")) && existsSync(join(assets, "etcd"))) {
-    return { etcd: [join(assets, "etcd")], apiServer: [join(assets, "kube-apiserver")] };
-  }
-  const cache =
-    process.env["ISTHMUS_CACHE"] ?? join(process.env["XDG_CACHE_HOME"] ?? join(homedir(), ".cache"), "isthmus");
-  const found = findFile(cache, "kube", 4);
-  return found === undefined ? undefined : { etcd: [found, "etcd"], apiServer: [found, "kube-apiserver"] };
-}
+/** No kubelet runs here, so whatever the clusters would use will do. */
+const anyMachine = { cgroupVersion: 2, containerdMajor: 2 } as const;
 
-function findFile(directory: string, name: string, depth: number): string | undefined {
-  if (!existsSync(directory)) return undefined;
-  const entries = readdirSync(directory, { withFileTypes: true });
-  const file = entries.find((entry) => entry.isFile() && entry.name === name && isProgram(join(directory, name)));
-  if (file !== undefined) return join(directory, name);
-  if (depth === 0) return undefined;
-  for (const entry of entries.filter((candidate) => candidate.isDirectory())) {
-    const found = findFile(join(directory, entry.name), name, depth - 1);
-    if (found !== undefined) return found;
+/** Undefined, with the reason printed, where there are no Kubernetes programs; in CI they are built instead. */
+export async function kubePrograms(): Promise<ApiServerPrograms | undefined> {
+  if (process.env["CI"] === "true") {
+    return (
+      await ensureKube(
+        anyMachine,
+        lineProgress((line) => void process.stderr.write(line)),
+      )
+    ).programs;
   }
+  const present = await presentKube(anyMachine);
+  if ("programs" in present) return present.programs;
+  process.stderr.write(
+    `skipped: tests against a real API server, for ${present.objection}; npm run clusters -- up makes them\n`,
+  );
   return undefined;
 }
 
-function isProgram(path: string): boolean {
-  return (statSync(path).mode & 0o111) !== 0;
-}
-
-export async function startApiServer(programs: KubePrograms): Promise<RealApiServer> {
+export async function startApiServer(programs: ApiServerPrograms): Promise<RealApiServer> {
   const directory = mkdtempSync(join(tmpdir(), "isthmus-kube-"));
   const token = randomBytes(16).toString("hex");
   writeFileSync(join(directory, "tokens.csv"), `${token},tester,tester,"system:masters"\n`);
@@ -64,7 +59,7 @@ export async function startApiServer(programs: KubePrograms): Promise<RealApiSer
   const etcd = start(programs.etcd, etcdFlags(directory, etcdPort, peerPort), directory);
   let api: ChildProcess | undefined;
   const startApi = async () => {
-    api = start(programs.apiServer, apiFlags(directory, port, etcdPort), directory);
+    api = start(programs["kube-apiserver"], apiFlags(directory, port, etcdPort), directory);
     await ready(port, token, api, directory);
   };
   const end = async (child: ChildProcess | undefined) => {
@@ -86,7 +81,7 @@ export async function startApiServer(programs: KubePrograms): Promise<RealApiSer
   }
   return {
     port,
-    etcdPort,
+    compact: () => compactEtcd(etcdPort),
     kubeconfig: (through = port) => writeKubeconfig(directory, through, token),
     kill: () => end(api),
     restart: startApi,
@@ -131,10 +126,25 @@ function writeKeys(directory: string): void {
   writeFileSync(join(directory, "sa.pub"), publicKey.export({ type: "spki", format: "pem" }));
 }
 
-function start(program: readonly [string, ...string[]], flags: readonly string[], directory: string): ChildProcess {
-  const [file, ...args] = program;
-  const log = openSync(join(directory, `${basename(args[0] ?? file)}.log`), "a");
-  return spawn(file, [...args, ...flags], { stdio: ["ignore", log, log], cwd: directory });
+function start(program: string, flags: readonly string[], directory: string): ChildProcess {
+  const log = openSync(join(directory, `${basename(program)}.log`), "a");
+  const child = spawn(program, flags, { stdio: ["ignore", log, log], cwd: directory });
+  closeSync(log);
+  return child;
+}
+
+/** etcd's own JSON gateway (api/etcdserverpb). */
+async function compactEtcd(port: number): Promise<void> {
+  const call = async (path: string, body: object) => {
+    const answer = await fetch(`http://127.0.0.1:${port}/v3/kv/${path}`, {
+      method: "POST",
+      body: JSON.stringify(body),
+    });
+    if (!answer.ok) throw new Error(`etcd ${path}: ${answer.status} ${await answer.text()}`);
+    return (await answer.json()) as { readonly header: { readonly revision: string } };
+  };
+  const { header } = await call("range", { key: Buffer.from("/").toString("base64") });
+  await call("compaction", { revision: header.revision, physical: true });
 }
 
 const READY_DEADLINE_MS = 60_000;
