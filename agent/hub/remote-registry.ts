@@ -30,6 +30,7 @@ export class RemoteRegistry {
   /** Records that were refused, by key: an incompatible or hostile publisher harms itself alone. */
   #problems = new Map<string, readonly Problem[]>();
   #cursor: Cursor | undefined;
+  #complete = false;
   #seenRevision = 0;
   /** The list under way; what is held stays in use until it is whole. */
   #pending: Map<string, RegistryRecord> | undefined;
@@ -48,6 +49,11 @@ export class RemoteRegistry {
   records(): readonly RegistryRecord[] {
     this.#list ??= [...this.#records.values()];
     return this.#list;
+  }
+
+  /** A whole list was received once, or restored: from then on what is held may be acted on. */
+  isComplete(): boolean {
+    return this.#complete;
   }
 
   /** Where a watch resumes; undefined before the first complete list. */
@@ -140,16 +146,19 @@ export class RemoteRegistry {
   #moveTo({ incarnation, revision }: Cursor): void {
     this.#cursor = { incarnation, revision };
     this.#seenRevision = revision;
+    this.#complete = true;
   }
 
   #replaceBy(list: Map<string, RegistryRecord>): void {
-    let changed = list.size !== this.#records.size;
+    // the first whole list is news even when it is empty: now it is known to be
+    let changed = list.size !== this.#records.size || !this.#complete;
     for (const [key, record] of list) {
       const held = this.#records.get(key);
       if (isSame(held, record)) list.set(key, held);
       else changed = true;
     }
     this.#records = list;
+    this.#complete = true;
     if (changed) this.#changed();
   }
 

@@ -110,6 +110,7 @@ class RunningCredential implements AgentCredential {
     const { bundle: held, knownSigners } = this.state();
     const accepted = acceptBundle({ bundle: held, knownSigners }, bundle, isBundleSigned(bundle));
     if (!accepted.ok || accepted.value === "unchanged") return accepted;
+    if (this.#deps.mayWrite()) await this.#adoptKept();
     const opened = openIdentity({ ...this.state(), bundle });
     if (!opened.ok) return opened;
     await this.#keep(opened.value);
@@ -152,21 +153,21 @@ class RunningCredential implements AgentCredential {
     return Math.min(this.#agentDueMs, this.#clusterCaDueMs) <= this.#deps.clock.now();
   }
 
-  /** Another replica may have renewed already: what is kept is asked first. */
   async #refresh(renew: Renew): Promise<void> {
-    const kept = await this.#deps.store.load();
-    if (kept?.stage === "joined" && kept.agentChainPem !== this.state().agentChainPem) {
-      const { bundle, knownSigners } = this.state(); // never an older one than this replica has accepted
-      const opened = openIdentity(bundle.sequence > kept.bundle.sequence ? { ...kept, bundle, knownSigners } : kept);
-      if (opened.ok && opened.value.agentValidity.notAfterMs > this.agentValidity().notAfterMs) {
-        this.#use(opened.value);
-        return;
-      }
-    }
-    if (!this.#deps.mayWrite()) return;
+    await this.#adoptKept();
+    if (!this.#deps.mayWrite() || !this.#isDue()) return;
     const withClusterCa = this.#clusterCaDueMs <= this.#deps.clock.now();
     await this.#keep(await this.#renewed(renew, withClusterCa));
     this.#deps.log.info("certificates were renewed", { clusterCa: withClusterCa });
+  }
+
+  /** Another replica may have renewed already: what is kept is asked before anything is written or renewed. */
+  async #adoptKept(): Promise<void> {
+    const kept = await this.#deps.store.load();
+    if (kept?.stage !== "joined" || kept.agentChainPem === this.state().agentChainPem) return;
+    const { bundle, knownSigners } = this.state(); // never an older one than this replica has accepted
+    const opened = openIdentity(bundle.sequence > kept.bundle.sequence ? { ...kept, bundle, knownSigners } : kept);
+    if (opened.ok && opened.value.agentValidity.notAfterMs > this.agentValidity().notAfterMs) this.#use(opened.value);
   }
 
   /** New keys each time: a stolen one is worth no more than its certificate's life. */

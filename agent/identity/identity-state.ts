@@ -80,12 +80,16 @@ function incomplete(missing: readonly string[]): ReturnType<typeof rejected> {
   return rejected("ISTHMUS_IDENTITY", `the kept identity is incomplete: ${missing.join(", ")} missing`);
 }
 
+/** Fixed key order: an equal bundle is an equal text, so a Secret is not rewritten for nothing. */
 function encodeBundle(bundle: TrustBundle): string {
+  const { sequence, fleetDomain, rootsDer, revokedTrustDomains, signerSpkiDer, signature } = bundle;
   return JSON.stringify({
-    ...bundle,
-    rootsDer: bundle.rootsDer.map(base64),
-    signerSpkiDer: base64(bundle.signerSpkiDer),
-    signature: base64(bundle.signature),
+    sequence,
+    fleetDomain,
+    rootsDer: rootsDer.map(base64),
+    revokedTrustDomains,
+    signerSpkiDer: base64(signerSpkiDer),
+    signature: base64(signature),
   });
 }
 
