@@ -143,7 +143,7 @@ function localHttpOptions(protocol: LocalProtocol): JsonMessage {
   };
 }
 
-/** The application in this pod, on loopback as OSM's Localhost mode (docs/decisions/xds-local-application.md). */
+/** The application in this pod, on loopback as OSM's Localhost mode (docs/decisions/0004-application-on-loopback.md). */
 export function applicationCluster(port: number, protocol: LocalProtocol): JsonMessage {
   const name = formatName({ kind: "application", port, protocol });
   const address = { socket_address: { address: "127.0.0.1", port_value: port } };
