@@ -6,7 +6,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { KubeBinaries } from "./binaries/kube.ts";
-import { copyRoot } from "./images/template.ts";
+import { rootFromTemplate } from "./images/template.ts";
 import { kubeClient, KubeStatusError, type KubeClient } from "./kube-client.ts";
 import { makeCgroup, procsFile, type CgroupLayout } from "./machine/cgroups.ts";
 import { containerdConfig, type ContainerdVersion } from "./machine/containerd.ts";
@@ -176,7 +176,7 @@ async function startControlPlane(place: ClusterPlace, client: KubeClient, deps: 
 }
 
 async function startContainerd(place: ClusterPlace, holder: number, deps: ClusterDeps): Promise<void> {
-  await copyRoot(await deps.template, place.containerdRoot);
+  await rootFromTemplate(await deps.template, place.containerdRoot, deps.signal);
   const argv = inNode(holder, [deps.containerdProgram, "--config", `${place.home}/containerd.toml`]);
   const owner = await starter(place, deps).start("containerd", argv);
   await until("containerd ready", { ms: SOCKET_MS, owner, signal: deps.signal }, () => {

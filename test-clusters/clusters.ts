@@ -6,7 +6,7 @@ import { Command, Option } from "commander";
 import { UserError } from "../shared/errors.ts";
 import { causeChain } from "../shared/log.ts";
 import { downFleet, handOver, openFleet, upFleet, type Fleet } from "./fleet.ts";
-import type { PodTarget } from "./faults/cluster-faults.ts";
+import type { ClusterFaults, PodTarget } from "./faults/cluster-faults.ts";
 import { kindDown, kindRuns, kindUp } from "./kind/kind-clusters.ts";
 import { lineProgress } from "./progress.ts";
 import { knownRuns } from "./run/record.ts";
@@ -105,19 +105,26 @@ async function processFault(fleet: Fleet, verb: ProcessVerb, clusterName: string
   const { faults } = fleet.cluster(clusterName);
   const pod = parsePod(target);
   if (pod === undefined) {
-    const act = {
-      kill: faults.killProgram,
-      start: faults.startProgram,
-      stop: faults.stopProgram,
-      cont: faults.continueProgram,
-    };
-    await act[verb](target);
+    await programFault(faults, verb, target);
     print(`${verb}: ${clusterName}/${target}`);
     return;
   }
   if (verb === "start") throw new UserError("ISTHMUS_USAGE", "the kubelet starts pods; start is for programs");
-  const act = { kill: faults.killPod, stop: faults.stopPod, cont: faults.continuePod };
-  print(`${verb}: ${await act[verb](pod)} processes of ${target} in ${clusterName}`);
+  const signal = ({ kill: "SIGKILL", stop: "SIGSTOP", cont: "SIGCONT" } as const)[verb];
+  print(`${verb}: ${await faults.signalPod(pod, signal)} processes of ${target} in ${clusterName}`);
+}
+
+function programFault(faults: ClusterFaults, verb: ProcessVerb, program: string): Promise<void> {
+  switch (verb) {
+    case "kill":
+      return faults.killProgram(program);
+    case "start":
+      return faults.startProgram(program);
+    case "stop":
+      return faults.stopProgram(program);
+    case "cont":
+      return faults.continueProgram(program);
+  }
 }
 
 function addFaultCommands(program: Command): void {
@@ -147,7 +154,7 @@ function addFaultCommands(program: Command): void {
     });
   for (const [verb, what] of [
     ["kill", "SIGKILL to"],
-    ["start", "start again the killed"],
+    ["start", "start again, after kill,"],
     ["stop", "SIGSTOP to"],
     ["cont", "SIGCONT to"],
   ] as const) {

@@ -10,13 +10,13 @@ import { ensureKube, type KubeBinaries } from "./binaries/kube.ts";
 import { openCluster, type Cluster } from "./cluster.ts";
 import { startCluster, type StartedCluster } from "./cluster-start.ts";
 import { fleetFaults, type FleetFaults } from "./faults/fleet-faults.ts";
-import { readArchive } from "./images/archive-key.ts";
+import { readArchive, type ImageArchive } from "./images/archive-key.ts";
 import { ensureSystemImages } from "./images/system-images.ts";
 import { ensureTemplate } from "./images/template.ts";
 import { cgroupLayout, makeCgroup, procsFile, type CgroupLayout } from "./machine/cgroups.ts";
 import { cniBinDirs, ensurePackages } from "./machine/packages.ts";
 import { bootId, processIdOf } from "./machine/proc.ts";
-import { checkNftables, requireContainerd, requireMachine } from "./machine/requirements.ts";
+import { checkNftables, requireContainerd, requireMachine, type InstalledContainerd } from "./machine/requirements.ts";
 import { chooseSlot, planNetwork, slotOf, type RunNetwork } from "./network/addresses.ts";
 import { hostRoutes, inNetns, linkHost, makeFabric } from "./network/fabric.ts";
 import { kubeconfig } from "./node/kubeconfig.ts";
@@ -84,40 +84,73 @@ export async function upFleet(options: FleetOptions): Promise<Fleet> {
   const archives = await Promise.all([...system, ...options.imageArchives].map(readArchive));
   signal.throwIfAborted();
   const network = await register(paths, options.clusters, progress);
+  const failed = new AbortController();
+  const start: Start = { paths, layout, containerd, kube, network, archives, progress };
+  const tasks = startAll(start, AbortSignal.any([signal, failed.signal]));
   try {
-    await raiseInotifyLimit(progress);
-    await makeCgroup(layout, `${paths.cgroup}/fleet`, true);
-    await Promise.all([
-      mkdir(join(paths.home, "hub"), { recursive: true }),
-      mkdir(paths.processes, { recursive: true }),
-    ]);
-    await makeFabric(paths, network);
-    await linkHost(paths, network);
-    const template = ensureTemplate(archives, { paths, layout, containerd: containerd.version, progress });
-    template.catch(() => undefined); // awaited by every cluster; this only keeps an early failure from being unhandled
-    const deps = {
-      paths,
-      layout,
-      containerd: containerd.version,
-      containerdProgram: containerd.program,
-      cniBinDir: cniBinDirs.find((dir) => existsSync(join(dir, "ptp"))) ?? "/usr/lib/cni",
-      kube,
-      keep: [cacheRoot(), paths.runtime],
-      template,
-      signal,
-    };
-    const started = await progress.step(`starting ${options.clusters.join(", ")}`, () =>
-      Promise.all(network.clusters.map((cluster) => startCluster(clusterPlace(paths, cluster), deps))),
-    );
-    await writeKubeconfig(paths, started);
-    await startLoadBalancer(paths, layout, started);
-    for (const { client } of started) client.close();
+    await Promise.all(tasks);
     signal.throwIfAborted();
     return fleetOf(paths, network, kube, layout);
   } catch (error) {
+    // all must have stopped before the sweep, or one would go on making what the sweep has just removed
+    failed.abort(error);
+    await Promise.allSettled(tasks);
     await progress.step("taking down what was started", () => sweep(runId));
+    signal.throwIfAborted(); // the reason for stopping, not what the stopping broke
     throw error;
   }
+}
+
+interface Start {
+  readonly paths: RunPaths;
+  readonly layout: CgroupLayout;
+  readonly containerd: InstalledContainerd;
+  readonly kube: KubeBinaries;
+  readonly network: RunNetwork;
+  readonly archives: readonly ImageArchive[];
+  readonly progress: Progress;
+}
+
+/** Everything that runs side by side while a fleet starts; the last one ends when the fleet is up. */
+function startAll(start: Start, signal: AbortSignal): readonly Promise<unknown>[] {
+  const { paths, layout, containerd, kube, network, progress } = start;
+  const prepared = prepare(start);
+  const template = prepared.then(() =>
+    ensureTemplate(start.archives, { paths, layout, containerd: containerd.version, progress, signal }),
+  );
+  const deps = {
+    paths,
+    layout,
+    containerd: containerd.version,
+    containerdProgram: containerd.program,
+    cniBinDir: cniBinDirs.find((dir) => existsSync(join(dir, "ptp"))) ?? "/usr/lib/cni",
+    kube,
+    keep: [cacheRoot(), paths.runtime],
+    template,
+    signal,
+  };
+  const clusters = network.clusters.map(async (cluster) => {
+    await prepared;
+    return startCluster(clusterPlace(paths, cluster), deps);
+  });
+  const names = network.clusters.map((cluster) => cluster.name).join(", ");
+  const all = progress.step(`starting ${names}`, async () => {
+    const started = await Promise.all(clusters);
+    await writeKubeconfig(paths, started);
+    await startLoadBalancer(paths, layout, started);
+    for (const { client } of started) client.close();
+  });
+  return [prepared, template, ...clusters, all];
+}
+
+/** The run's own cgroup, folders and network. */
+async function prepare({ paths, layout, network, progress }: Start): Promise<void> {
+  await raiseInotifyLimit(progress);
+  await makeCgroup(layout, `${paths.cgroup}/fleet`, true);
+  await mkdir(join(paths.home, "hub"), { recursive: true });
+  await mkdir(paths.processes, { recursive: true });
+  await makeFabric(paths, network);
+  await linkHost(paths, network);
 }
 
 /** Takes a free network and writes the record, alone among all processes: two runs side by side get different ones. */

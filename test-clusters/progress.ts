@@ -16,6 +16,7 @@ export function lineProgress(write: (line: string) => void): Progress {
     say,
     step: async (name, work) => {
       const started = performance.now();
+      say(`  ${name} ...`);
       const elapsed = () => `${((performance.now() - started) / 1000).toFixed(1)} s`;
       const alive = setInterval(() => say(`  ${name}: still running after ${elapsed()}`), STILL_RUNNING_MS);
       try {

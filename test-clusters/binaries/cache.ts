@@ -60,6 +60,7 @@ async function removeAbandoned(path: string): Promise<void> {
  * input: when this process dies in any way, the pipe closes and the kernel frees the lock.
  */
 export async function withLock<T>(file: string, progress: Progress, work: () => Promise<T>): Promise<T> {
+  await mkdir(dirname(file), { recursive: true });
   const holder = spawn("flock", ["--exclusive", file, "sh", "-c", "echo held; exec cat"], {
     stdio: ["pipe", "pipe", "inherit"],
     detached: true, // Ctrl-C at a terminal must not free the lock before this process has cleaned up

@@ -44,14 +44,22 @@ export function objectionTo(set: FoundSet, machine: MachineLimits): string | und
   const api = minorOf(set["kube-apiserver"]?.version);
   const kubelet = minorOf(set.kubelet?.version);
   if (api === undefined || kubelet === undefined) return "a program does not tell its version";
+  return skewObjection(set, api, kubelet) ?? machineObjection(kubelet, machine);
+}
+
+function skewObjection(set: FoundSet, api: number, kubelet: number): string | undefined {
   if (kubelet > api) return `the kubelet (1.${kubelet}) is newer than its API server (1.${api})`;
   if (kubelet < api - KUBELET_SKEW) return `the kubelet (1.${kubelet}) is too old for its API server (1.${api})`;
   for (const name of ["kube-controller-manager", "kube-scheduler"] as const) {
     const minor = minorOf(set[name]?.version);
-    if (minor !== api) return `${name} (1.${minor ?? "?"}) is not of the API server's release (1.${api})`;
+    if (minor !== api) return `${name} (1.${String(minor)}) is not of the API server's release (1.${api})`;
   }
-  const old = machine.cgroupVersion === 1 || machine.containerdMajor < 2;
-  if (old && kubelet > LAST_MINOR_FOR_OLD_MACHINES)
-    return `kubelet 1.${kubelet} needs cgroup v2 and containerd 2; this machine has cgroup v${machine.cgroupVersion} and containerd ${machine.containerdMajor}`;
   return undefined;
+}
+
+function machineObjection(kubelet: number, machine: MachineLimits): string | undefined {
+  const old = machine.cgroupVersion === 1 || machine.containerdMajor < 2;
+  if (!old || kubelet <= LAST_MINOR_FOR_OLD_MACHINES) return undefined;
+  const has = `cgroup v${machine.cgroupVersion} and containerd ${machine.containerdMajor}`;
+  return `kubelet 1.${kubelet} needs cgroup v2 and containerd 2; this machine has ${has}`;
 }

@@ -1,8 +1,8 @@
 // A containerd root with all images of a run imported and unpacked, made once per set of images and kept in the cache.
-// A cluster starts from a copy: layers and blobs never change, so they are hard links; the databases are real copies.
-// A new set starts from the last one, so that a changed image costs its own layers and not all of them.
+// A cluster starts from it at no cost: unpacked layers never change, so the cluster's root has links to them; the
+// databases are its own. A new set starts from the last one, so that a changed image costs its own layers and no more.
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { cacheRoot, withLock } from "../binaries/cache.ts";
 import { findProgram, runCommand } from "../machine/command.ts";
@@ -22,21 +22,37 @@ function templatesDir(): string {
   return join(cacheRoot(), "image-sets");
 }
 
-/** Containerd opens these for writing, so a copy must not share them with its template. */
-const databases = [
-  "io.containerd.metadata.v1.bolt/meta.db",
-  "io.containerd.snapshotter.v1.overlayfs/metadata.db",
-] as const;
+const SNAPSHOTTER = "io.containerd.snapshotter.v1.overlayfs";
+/** Containerd opens these for writing, so no two roots may share them. */
+const databases = ["io.containerd.metadata.v1.bolt/meta.db", `${SNAPSHOTTER}/metadata.db`] as const;
 
-/** Copies a root by hard links and then gives the copy databases of its own. */
-export async function copyRoot(from: string, to: string): Promise<void> {
-  await runCommand("cp", ["-al", from, to]);
+async function ownDatabases(from: string, to: string): Promise<void> {
   for (const database of databases) {
     const file = join(to, database);
-    if (!existsSync(file)) continue;
-    await rm(file);
+    await rm(file, { force: true });
     await runCommand("cp", ["-a", join(from, database), file]);
   }
+}
+
+/** A root that outlives its source: every file is a hard link, the databases are copies. */
+async function cloneRoot(from: string, to: string, signal: AbortSignal): Promise<void> {
+  await runCommand("cp", ["-al", from, to], { signal });
+  await ownDatabases(from, to);
+}
+
+/**
+ * A cluster's root: its unpacked layers are symbolic links into the template, which `prune` keeps while a run refers to
+ * it. Overlay mounts follow them; copying the thousands of files, by hard links even, took seconds per cluster.
+ */
+export async function rootFromTemplate(template: string, to: string, signal: AbortSignal): Promise<void> {
+  await mkdir(join(to, SNAPSHOTTER, "snapshots"), { recursive: true });
+  const parts = (await readdir(template)).filter((part) => part !== SNAPSHOTTER);
+  const sources = parts.map((part) => join(template, part));
+  if (sources.length > 0) await runCommand("cp", ["-al", ...sources, to], { signal });
+  await ownDatabases(template, to);
+  const layers = join(SNAPSHOTTER, "snapshots");
+  for (const layer of await readdir(join(template, layers)))
+    await symlink(join(template, layers, layer), join(to, layers, layer));
 }
 
 export interface TemplateDeps {
@@ -44,20 +60,23 @@ export interface TemplateDeps {
   readonly layout: CgroupLayout;
   readonly containerd: ContainerdVersion;
   readonly progress: Progress;
+  readonly signal: AbortSignal;
 }
 
-/** Folder of the template for these archives, made now if it is missing. */
+/** File in a run's folder that names its template: a template that a run refers to is not pruned. */
+const REFERENCE = "image-set";
+
+/** Root of the template for these archives, made now if it is missing. */
 export async function ensureTemplate(archives: readonly ImageArchive[], deps: TemplateDeps): Promise<string> {
   const name = `${setKey(archives)}-containerd${deps.containerd.major}`;
   const template = join(templatesDir(), name);
   await mkdir(templatesDir(), { recursive: true });
-  if (!existsSync(template)) {
-    await withLock(`${templatesDir()}.lock`, deps.progress, async () => {
-      if (existsSync(template)) return;
-      await deps.progress.step("importing images into a template", () => fill(template, archives, deps));
-      await prune(template);
-    });
-  }
+  await withLock(`${templatesDir()}.lock`, deps.progress, async () => {
+    await writeFile(join(deps.paths.home, REFERENCE), name);
+    if (existsSync(template)) return;
+    await deps.progress.step("importing images into a template", () => fill(template, archives, deps));
+    await prune();
+  });
   const now = new Date();
   await utimes(template, now, now); // the most recently used set is the base of the next one
   return join(template, "root");
@@ -71,10 +90,13 @@ async function byAge(): Promise<readonly string[]> {
   return dated.sort((a, b) => b.usedMs - a.usedMs).map(({ name }) => name);
 }
 
-async function prune(keep: string): Promise<void> {
-  const others = (await byAge()).filter((name) => join(templatesDir(), name) !== keep);
-  for (const name of others.slice(KEPT_TEMPLATES - 1))
-    await rm(join(templatesDir(), name), { recursive: true, force: true });
+async function prune(): Promise<void> {
+  const runs = join(cacheRoot(), "runs");
+  const references = await Promise.all(
+    (await readdir(runs)).map((run) => readFile(join(runs, run, REFERENCE), "utf8").catch(() => "")),
+  );
+  const old = (await byAge()).slice(KEPT_TEMPLATES).filter((name) => !references.includes(name));
+  for (const name of old) await rm(join(templatesDir(), name), { recursive: true, force: true });
 }
 
 /** Made inside the run's own folder, so that the sweep of a killed run removes a half-made one. */
@@ -86,7 +108,7 @@ async function fill(template: string, archives: readonly ImageArchive[], deps: T
   const base = (await byAge()).find((name) => name.endsWith(suffix));
   let present: ReadonlySet<string> = new Set();
   if (base !== undefined) {
-    await copyRoot(join(templatesDir(), base, "root"), root);
+    await cloneRoot(join(templatesDir(), base, "root"), root, deps.signal);
     present = new Set(JSON.parse(await readFile(join(templatesDir(), base, "keys.json"), "utf8")) as string[]);
   }
   const missing = archives.filter((archive) => !present.has(archive.key));
@@ -119,18 +141,11 @@ async function importAll(root: string, archives: readonly ImageArchive[], deps: 
   });
   try {
     await waitForSocket(socket, importer);
+    const address = ["-a", socket, "-n", "k8s.io"];
     for (const archive of archives) {
-      await runCommand("ctr", [
-        "-a",
-        socket,
-        "-n",
-        "k8s.io",
-        "images",
-        "import",
-        "--snapshotter",
-        "overlayfs",
-        archive.file,
-      ]);
+      await runCommand("ctr", [...address, "images", "import", "--snapshotter", "overlayfs", archive.file], {
+        signal: deps.signal,
+      });
     }
   } finally {
     await endProcess(importer, "SIGTERM", 5000);

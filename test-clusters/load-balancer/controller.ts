@@ -19,17 +19,13 @@ export interface ControllerDeps {
 
 /** Runs until the signal aborts. */
 export async function runLoadBalancer(deps: ControllerDeps, signal: AbortSignal): Promise<void> {
-  let failures = 0;
-  while (!signal.aborted) {
-    try {
-      await listAndWatch(deps, signal, () => (failures = 0));
-    } catch (error) {
-      if (signal.aborted) return;
-      const delayMs = backoffDelayMs(failures, BACKOFF, deps.random());
-      failures += 1;
-      deps.log.warn("watch of services ended, will list again", { delayMs, reason: String(error) });
-      await deps.clock.sleep(delayMs, signal).catch(() => undefined); // rejects on abort: the loop's condition ends it
-    }
+  for (let failures = 0; ; failures += 1) {
+    const end: unknown = await listAndWatch(deps, signal, () => (failures = 0)).catch((error: unknown) => error);
+    if (signal.aborted) return;
+    const delayMs = backoffDelayMs(failures, BACKOFF, deps.random());
+    const reason = end instanceof Error ? end.message : "the API server closed it";
+    deps.log.info("watch of services ended, will list again", { delayMs, reason });
+    await deps.clock.sleep(delayMs, signal);
   }
 }
 
