@@ -10,7 +10,7 @@ import { keepMemory, memoryAfter } from "./memo.ts";
 import { compareText, sortedUnique } from "./order.ts";
 import { buildPeers } from "./peers.ts";
 import { buildGrants } from "./permissions.ts";
-import { checkServerFirst, checkSlices, localServices, type LocalService } from "./services.ts";
+import { checkServerFirst, localServices, type LocalService } from "./services.ts";
 import { share, shareList } from "./sharing.ts";
 import type { MeshIr, ServiceIr } from "./types.ts";
 import { buildWorkloads } from "./workloads.ts";
@@ -79,7 +79,7 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
     ...portProblems,
     ...grantProblems,
     ...peerProblems,
-    ...checkSlices(memory, inputs),
+    ...local.flatMap((service) => service.problems),
     ...checkServerFirst(services),
   ];
   const shared = shareIr(previous, ir);

@@ -1,27 +1,28 @@
 // Who stands behind one port of a local Service: EndpointSlices joined with pods, so that an endpoint has an identity.
 // Called by services.ts. A pod of another namespace is never joined: a slice written by hand must not borrow its identity.
 import type { EndpointInput, PodInput, SliceInput } from "./inputs.ts";
-import { remember, sameElements, topic, type Table } from "./memo.ts";
+import { sameElements } from "./memo.ts";
 import { compareText } from "./order.ts";
-import type { PodIndex } from "./pod-index.ts";
+import { podByName, podsByAddress, type PodIndex } from "./pod-index.ts";
 import type { LocalEndpoint } from "./types.ts";
 
 /** The pods of one slice, in the order of its endpoints; undefined where the address is no pod of this namespace. */
 export type SlicePods = readonly (PodInput | undefined)[];
 
-export const slicePods = topic<SlicePods>("pods of a slice");
-
-function podOf(endpoint: EndpointInput, namespace: string, index: PodIndex): PodInput | undefined {
-  if (endpoint.podName !== "") return index.byName.get(namespace)?.get(endpoint.podName);
-  return index.byAddress.get(endpoint.address)?.find((pod) => pod.namespace === namespace);
+export interface SliceWithPods {
+  readonly slice: SliceInput;
+  readonly pods: SlicePods;
 }
 
-/** The same array again as long as the slice's pods are the same records: what depends on it can be remembered. */
-export function podsOfSlice(table: Table<SlicePods>, slice: SliceInput, index: PodIndex): SlicePods {
-  return remember(table, slice, [index], (last) => {
-    const pods = slice.endpoints.map((endpoint) => podOf(endpoint, slice.namespace, index));
-    return last !== undefined && sameElements(last, pods) ? last : pods;
-  });
+function podOf(endpoint: EndpointInput, namespace: string, index: PodIndex): PodInput | undefined {
+  if (endpoint.podName !== "") return podByName(index, namespace, endpoint.podName);
+  return podsByAddress(index, endpoint.address).find((pod) => pod.namespace === namespace);
+}
+
+/** The very join of `last` again as long as the slice and its pods are the same records. */
+export function joinPods(slice: SliceInput, index: PodIndex, last: SliceWithPods | undefined): SliceWithPods {
+  const pods = slice.endpoints.map((endpoint) => podOf(endpoint, slice.namespace, index));
+  return last?.slice === slice && sameElements(last.pods, pods) ? last : { slice, pods };
 }
 
 /** EndpointSlices of type FQDN exist; Envoy's EDS takes addresses only. */
@@ -79,11 +80,6 @@ function collect(into: Map<string, Candidate>, slice: SliceInput, port: number, 
 
 function compareEndpoints(a: LocalEndpoint, b: LocalEndpoint): number {
   return compareText(a.address, b.address) || a.port - b.port || compareText(a.podName, b.podName);
-}
-
-export interface SliceWithPods {
-  readonly slice: SliceInput;
-  readonly pods: SlicePods;
 }
 
 /**

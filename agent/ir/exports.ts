@@ -3,7 +3,7 @@
 import type { GatewayRecord, RegistryRecord } from "../../shared/registry.ts";
 import type { MeshInputs } from "./inputs.ts";
 import { compareText } from "./order.ts";
-import { memoryAfter, remember, tableOf, topic, type Memory } from "./memo.ts";
+import { memoryAfter, recall, stage, topic, type Memory } from "./memo.ts";
 import { ownExports, type OwnExport } from "./own-records.ts";
 import { localServices, type LocalService } from "./services.ts";
 import { share } from "./sharing.ts";
@@ -37,7 +37,7 @@ function exportPortsOf(own: OwnExport): readonly ExportPortIr[] {
   }));
 }
 
-const exportPortsTopic = topic<readonly ExportPortIr[]>("export ports");
+const exportPortsTopic = topic<readonly ExportPortIr[], readonly ExportPortIr[]>("export ports");
 
 /** Exported TCP ports with their meshed pods; a port without any keeps its entry, so that chains do not come and go with pods. */
 export function buildExportPorts(
@@ -45,8 +45,8 @@ export function buildExportPorts(
   inputs: MeshInputs,
   services: readonly LocalService[],
 ): readonly ExportPortIr[] {
-  const table = tableOf(memory, exportPortsTopic);
-  return ownExports(memory, inputs, services).flatMap((own) =>
-    remember(table, own.local.key, [own], (last) => share(last, exportPortsOf(own))),
+  const exported = ownExports(memory, inputs, services);
+  return stage(memory, exportPortsTopic, [exported], (table) =>
+    exported.flatMap((own) => recall(table, own.local.key, [own], (last) => share(last, exportPortsOf(own)))),
   );
 }

@@ -4,7 +4,7 @@
 import type { ClusterName } from "../../shared/ids.ts";
 import type { CapacityRecord, ExportedPort, GatewayRecord, ServiceRecord } from "../../shared/registry.ts";
 import type { MeshInputs, ServiceInput } from "./inputs.ts";
-import { remember, tableOf, topic, type Memory } from "./memo.ts";
+import { keepList, recall, stage, topic, type Memory } from "./memo.ts";
 import { compareText, objectKey } from "./order.ts";
 import { ownExports, type OwnExport } from "./own-records.ts";
 import { buildPeers } from "./peers.ts";
@@ -107,10 +107,10 @@ function typeConflicts(oldest: Constituent, constituents: readonly Constituent[]
 }
 
 function unionOf(
-  oldest: Constituent,
-  constituents: readonly Constituent[],
+  constituents: readonly [Constituent, ...Constituent[]],
   derived: ServiceInput | undefined,
 ): FleetUnion {
+  const [oldest] = constituents;
   const { ports, conflicts } = mergePorts(constituents);
   const { namespace, name, type } = oldest.record;
   return {
@@ -159,7 +159,7 @@ function ownConstituent(cluster: ClusterName, own: OwnExport): Constituent {
 
 const remoteTopic = topic<RemoteIndex>("remote records");
 const derivedTopic = topic<ReadonlyMap<string, ServiceInput>>("derived services");
-const unionTopic = topic<FleetUnion>("fleet union");
+const unionTopic = topic<readonly FleetUnion[], FleetUnion>("fleet unions");
 
 function derivedServices(services: readonly ServiceInput[]): ReadonlyMap<string, ServiceInput> {
   const derived = services.filter((service) => service.importOf !== "");
@@ -172,28 +172,29 @@ export function fleetUnions(
   inputs: MeshInputs,
   services: readonly LocalService[],
 ): readonly FleetUnion[] {
+  const { cluster, remote } = inputs;
   const peers = buildPeers(memory, inputs);
-  const remotes = remember(tableOf(memory, remoteTopic), inputs.remote, [peers], () =>
+  const { constituents: remotes } = stage(memory, remoteTopic, [remote, peers], () =>
     remoteIndex(inputs, peers.clusters),
-  ).constituents;
-  const derived = remember(tableOf(memory, derivedTopic), inputs.services, [], () => derivedServices(inputs.services));
-  const owns = new Map(ownExports(memory, inputs, services).map((own) => [objectKey(own.exported), own]));
-  const table = tableOf(memory, unionTopic);
-  const keys = [...new Set([...remotes.keys(), ...owns.keys()])].sort(compareText);
-  return keys.flatMap((key) => {
-    const own = owns.get(key);
-    const constituents = [
-      ...(remotes.get(key) ?? []),
-      ...(own === undefined ? [] : [ownConstituent(inputs.cluster, own)]),
-    ].sort(compareAge);
-    const [oldest] = constituents;
-    if (oldest === undefined) return [];
-    const service = derived.get(key);
-    const needs = [
-      inputs.cluster,
-      service,
-      ...constituents.flatMap(({ record, capacity, gateway, local }) => [record, capacity, gateway, local]),
-    ];
-    return [remember(table, key, needs, () => unionOf(oldest, constituents, service))];
+  );
+  const derived = stage(memory, derivedTopic, [inputs.services], () => derivedServices(inputs.services));
+  const own = ownExports(memory, inputs, services);
+  return stage(memory, unionTopic, [cluster, remotes, derived, own], (table, last) => {
+    const owns = new Map(own.map((each) => [each.local.key, each]));
+    const keys = [...new Set([...remotes.keys(), ...owns.keys()])].sort(compareText);
+    const next = keys.flatMap((key) => {
+      const mine = owns.get(key);
+      const others = remotes.get(key) ?? [];
+      const service = derived.get(key);
+      const all = mine === undefined ? others : [...others, ownConstituent(cluster, mine)];
+      const needs = [
+        cluster,
+        service,
+        ...all.flatMap((each) => [each.record, each.capacity, each.gateway, each.local]),
+      ];
+      const [oldest, ...younger] = [...all].sort(compareAge);
+      return oldest === undefined ? [] : [recall(table, key, needs, () => unionOf([oldest, ...younger], service))];
+    });
+    return keepList(last, next);
   });
 }

@@ -6,7 +6,7 @@ import type { Problem } from "../../shared/result.ts";
 import { localityPriorities } from "../failover/priority.ts";
 import { fleetUnions, servesPort, type Constituent, type FleetUnion } from "./fleet-union.ts";
 import type { MeshInputs } from "./inputs.ts";
-import { memoryAfter, remember, tableOf, topic, type Memory } from "./memo.ts";
+import { keepList, memoryAfter, recall, stage, topic, type Memory } from "./memo.ts";
 import { compareText, sortedUnique } from "./order.ts";
 import { protocolFamily, protocolOf } from "./protocols.ts";
 import { localServices, type LocalPort, type LocalService } from "./services.ts";
@@ -144,23 +144,33 @@ function fleetService(caller: Caller, union: FleetUnion): FleetService {
 
 /** An import appears in every namespace of ours that has the name, exporters included; elsewhere nobody could call it. */
 function importedUnions(memory: Memory, inputs: MeshInputs, services: readonly LocalService[]): readonly FleetUnion[] {
-  const namespaces = new Set(inputs.namespaces ?? inputs.meshNamespaces);
-  return fleetUnions(memory, inputs, services).filter((union) => namespaces.has(union.namespace));
+  const namespaces = inputs.namespaces ?? inputs.meshNamespaces;
+  const unions = fleetUnions(memory, inputs, services);
+  return stage(memory, importedTopic, [unions, namespaces], (_, last) => {
+    const known = new Set(namespaces);
+    return keepList(
+      last,
+      unions.filter((union) => known.has(union.namespace)),
+    );
+  });
 }
 
-const fleetServiceTopic = topic<FleetService>("fleet service");
+const importedTopic = topic<readonly FleetUnion[]>("imported unions");
+const fleetServiceTopic = topic<readonly FleetService[], FleetService>("fleet services");
 
 export function fleetServices(
   memory: Memory,
   inputs: MeshInputs,
   services: readonly LocalService[],
 ): { readonly services: readonly ServiceIr[]; readonly problems: readonly Problem[] } {
-  const table = tableOf(memory, fleetServiceTopic);
-  const built = importedUnions(memory, inputs, services).map((union) =>
-    remember(table, union.key, [inputs.cluster, inputs.fleetDomain, union], (last) =>
-      share(last, fleetService(inputs, union)),
-    ),
-  );
+  const { cluster, fleetDomain } = inputs;
+  const unions = importedUnions(memory, inputs, services);
+  const built = stage(memory, fleetServiceTopic, [cluster, fleetDomain, unions], (table, last) => {
+    const next = unions.map((union) =>
+      recall(table, union.key, [cluster, fleetDomain, union], (before) => share(before, fleetService(inputs, union))),
+    );
+    return keepList(last, next);
+  });
   return { services: built.map(({ ir }) => ir), problems: built.flatMap(({ problems }) => problems) };
 }
 

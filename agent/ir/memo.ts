@@ -1,47 +1,40 @@
 // Remembering a pure result by the identity of what it was made from: a changed object is a new record (inputs.ts), so an
-// unchanged one needs no second look and a build costs O(change). A memory holds the results of one build and reads those
-// of the build before; what is not asked for again is forgotten with it. It must never change a result, only its cost:
+// unchanged one needs no second look and a build costs O(change). A memory holds the stages of one build and reads those of
+// the build before; what is not asked for again is forgotten with it. It must never change a result, only its cost:
 // build.test.ts holds buildIr(x, previous) equal to a fresh build.
 
-interface Remembered<T> {
-  readonly needs: readonly unknown[];
-  readonly value: T;
-}
-
-/** Names one kind of result; its type is that of the values. */
-export interface Topic<T> {
+/** Names one stage of a build: its result is a T, made of elements E that are remembered one by one. */
+export interface Topic<T, E = never> {
   readonly name: string;
-  readonly sample?: T;
+  readonly sample?: readonly [T, E];
 }
 
-/** By the record itself, or by its `namespace/name` where a changed record should find what was made of the one before. */
-export type Anchor = object | string;
+interface Remembered<E> {
+  readonly needs: readonly unknown[];
+  readonly value: E;
+}
 
-type Results = Map<Anchor, Remembered<unknown>>;
+/** Elements of a stage by key. Plain maps: with weak ones by record the garbage collector took half of a build. */
+export interface Table<E> {
+  readonly before: ReadonlyMap<string, Remembered<E>> | undefined;
+  readonly now: Map<string, Remembered<E>>;
+}
+
+interface Stage {
+  readonly needs: readonly unknown[];
+  readonly value: unknown;
+  readonly elements: Map<string, Remembered<unknown>>;
+}
+
+type Stages = Map<Topic<unknown, unknown>, Stage>;
 
 export interface Memory {
-  readonly before: ReadonlyMap<Topic<unknown>, Results> | undefined;
-  readonly now: Map<Topic<unknown>, Results>;
+  readonly before: ReadonlyMap<Topic<unknown, unknown>, Stage> | undefined;
+  readonly now: Stages;
 }
 
-/** Results of one topic by the object they belong to. Plain maps: with weak ones the garbage collector took half of a build. */
-export interface Table<T> {
-  readonly before: ReadonlyMap<Anchor, Remembered<T>> | undefined;
-  readonly now: Map<Anchor, Remembered<T>>;
-}
-
-export function topic<T>(name: string): Topic<T> {
+export function topic<T, E = never>(name: string): Topic<T, E> {
   return { name };
-}
-
-export function tableOf<T>(memory: Memory, subject: Topic<T>): Table<T> {
-  let now = memory.now.get(subject);
-  if (now === undefined) {
-    now = new Map();
-    memory.now.set(subject, now);
-  }
-  // a topic is the only key of its results, so their type is the topic's
-  return { before: memory.before?.get(subject), now } as Table<T>;
 }
 
 export function sameElements(a: readonly unknown[], b: readonly unknown[]): boolean {
@@ -50,26 +43,51 @@ export function sameElements(a: readonly unknown[], b: readonly unknown[]): bool
   return true;
 }
 
-/** The value made last for `anchor` if it was made from the same `needs`, else a new one from `make`, which may share parts of the last. */
-export function remember<T>(
-  table: Table<T>,
-  anchor: Anchor,
+/** The last list again when the new one has the same elements: what needs it then sees that nothing changed. */
+export function keepList<T>(last: readonly T[] | undefined, next: readonly T[]): readonly T[] {
+  return last !== undefined && sameElements(last, next) ? last : next;
+}
+
+/** The last result of the stage if it was made from the same `needs`, else a new one from `make`. */
+export function stage<T, E>(
+  memory: Memory,
+  subject: Topic<T, E>,
   needs: readonly unknown[],
-  make: (last: T | undefined) => T,
+  make: (table: Table<E>, last: T | undefined) => T,
 ): T {
-  const known = table.now.get(anchor) ?? table.before?.get(anchor);
+  const known = memory.now.get(subject) ?? memory.before?.get(subject);
   if (known !== undefined && sameElements(known.needs, needs)) {
-    table.now.set(anchor, known);
+    memory.now.set(subject, known);
+    // a topic is the only key of its stage, so the types are the topic's
+    return known.value as T;
+  }
+  const before = known?.elements as Map<string, Remembered<E>> | undefined;
+  const now = new Map<string, Remembered<E>>();
+  const value = make({ before, now }, known?.value as T | undefined);
+  memory.now.set(subject, { needs, value, elements: now });
+  return value;
+}
+
+/** One element: the last value if made from the same `needs`, else a new one, which may share parts of the last. */
+export function recall<E>(
+  table: Table<E>,
+  key: string,
+  needs: readonly unknown[],
+  make: (last: E | undefined) => E,
+): E {
+  const known = table.before?.get(key);
+  if (known !== undefined && sameElements(known.needs, needs)) {
+    table.now.set(key, known);
     return known.value;
   }
   const value = make(known?.value);
-  table.now.set(anchor, { needs, value });
+  table.now.set(key, { needs, value });
   return value;
 }
 
 const memories = new WeakMap<object, Memory>();
 
-/** A fresh memory that reads what was kept for any of `subjects`: the previous IR, or the inputs of the last build. */
+/** A fresh memory that reads what was kept for the first of `subjects` that is known: the previous IR, or the last inputs. */
 export function memoryAfter(...subjects: readonly (object | undefined)[]): Memory {
   const known = subjects
     .map((subject) => (subject === undefined ? undefined : memories.get(subject)))

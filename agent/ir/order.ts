@@ -20,15 +20,3 @@ export function compareObjects(
 ): number {
   return compareText(a.namespace, b.namespace) || compareText(a.name, b.name);
 }
-
-/** Values by key, in the order of arrival; the callers' keys are `namespace/name`. */
-export function groupBy<T>(values: Iterable<T>, keyOf: (value: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const value of values) {
-    const key = keyOf(value);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [value]);
-    else group.push(value);
-  }
-  return groups;
-}

@@ -2,7 +2,7 @@
 // fleet-union.ts (our own export is one constituent of the fleet's service like any other).
 import type { CapacityRecord, PortCapacity, ServiceRecord } from "../../shared/registry.ts";
 import type { ExportInput, MeshInputs } from "./inputs.ts";
-import { remember, tableOf, topic, type Memory } from "./memo.ts";
+import { keepList, recall, stage, topic, type Memory } from "./memo.ts";
 import { compareObjects, compareText, objectKey, sortedUnique } from "./order.ts";
 import { declaredProtocol } from "./protocols.ts";
 import { share } from "./sharing.ts";
@@ -60,7 +60,7 @@ function shareRecords(last: OwnExport | undefined, next: OwnExport): OwnExport {
   return { ...next, service: share(last.service, next.service), capacity: share(last.capacity, next.capacity) };
 }
 
-const ownExportTopic = topic<OwnExport>("own export");
+const ownExportTopic = topic<readonly OwnExport[], OwnExport>("own exports");
 
 /** Valid exports by namespace and name: the Service exists, is no ExternalName and not one the agent made for an import. */
 export function ownExports(
@@ -68,14 +68,18 @@ export function ownExports(
   inputs: MeshInputs,
   services: readonly LocalService[],
 ): readonly OwnExport[] {
-  const table = tableOf(memory, ownExportTopic);
-  const byKey = new Map(services.map((local) => [local.key, local]));
-  return [...inputs.exports].sort(compareObjects).flatMap((exported) => {
-    const local = byKey.get(objectKey(exported));
-    if (local === undefined || local.service.importOf !== "") return [];
-    const needs = [inputs.cluster, exported, local];
-    return [
-      remember(table, local.key, needs, (last) => shareRecords(last, ownExport(inputs.cluster, exported, local))),
-    ];
+  const { cluster, exports } = inputs;
+  return stage(memory, ownExportTopic, [cluster, exports, services], (table, last) => {
+    const byKey = new Map(services.map((local) => [local.key, local]));
+    const next = [...exports].sort(compareObjects).flatMap((exported) => {
+      const local = byKey.get(objectKey(exported));
+      if (local === undefined || local.service.importOf !== "") return [];
+      return [
+        recall(table, local.key, [cluster, exported, local], (before) =>
+          shareRecords(before, ownExport(cluster, exported, local)),
+        ),
+      ];
+    });
+    return keepList(last, next);
   });
 }

@@ -3,7 +3,7 @@
 import { parseClusterName, trustDomainOf, type ClusterName } from "../../shared/ids.ts";
 import type { Problem } from "../../shared/result.ts";
 import type { MeshInputs } from "./inputs.ts";
-import { remember, tableOf, topic, type Memory } from "./memo.ts";
+import { stage, topic, type Memory } from "./memo.ts";
 import { sortedUnique } from "./order.ts";
 import type { PeerIr } from "./types.ts";
 
@@ -33,6 +33,6 @@ function peersOf(inputs: MeshInputs): Peers {
 const peersTopic = topic<Peers>("peers");
 
 export function buildPeers(memory: Memory, inputs: MeshInputs): Peers {
-  const needs = [inputs.cluster, inputs.fleetDomain, sortedUnique(inputs.revokedTrustDomains).join(" ")];
-  return remember(tableOf(memory, peersTopic), inputs.remote, needs, () => peersOf(inputs));
+  const needs = [inputs.remote, inputs.cluster, inputs.fleetDomain, sortedUnique(inputs.revokedTrustDomains).join(" ")];
+  return stage(memory, peersTopic, needs, () => peersOf(inputs));
 }

@@ -5,7 +5,7 @@ import { parseClusterName } from "../../shared/ids.ts";
 import type { Problem } from "../../shared/result.ts";
 import type { HttpRouteGroupInput, MeshInputs, SubjectInput, TcpRouteInput, TrafficTargetInput } from "./inputs.ts";
 import { resolveMatches } from "./http-matches.ts";
-import { remember, tableOf, topic, type Memory } from "./memo.ts";
+import { recall, stage, topic, type Memory } from "./memo.ts";
 import { compareObjects, compareText, objectKey } from "./order.ts";
 import { share } from "./sharing.ts";
 import type { GrantIr, HttpMatchIr, SourceIr } from "./types.ts";
@@ -216,23 +216,28 @@ function referencesOf(target: TrafficTargetInput, routes: RouteIndex): readonly 
   });
 }
 
-const targetTopic = topic<ResolvedTarget>("traffic target");
+interface Grants {
+  readonly grants: readonly GrantIr[];
+  readonly problems: readonly Problem[];
+}
+
+const grantsTopic = topic<Grants, ResolvedTarget>("grants");
 
 /** All grants by namespace and name of their target. */
-export function buildGrants(
-  memory: Memory,
-  inputs: MeshInputs,
-): { readonly grants: readonly GrantIr[]; readonly problems: readonly Problem[] } {
-  const table = tableOf(memory, targetTopic);
-  const routes: RouteIndex = { httpRouteGroups: indexBy(inputs.httpRouteGroups), tcpRoutes: indexBy(inputs.tcpRoutes) };
-  const resolved = [...inputs.trafficTargets].sort(compareObjects).map((target) => {
-    const needs = [inputs.cluster, target, ...referencesOf(target, routes)];
-    return remember(table, objectKey(target), needs, (last) =>
-      share(last, resolveTarget(target, routes, inputs.cluster)),
-    );
+export function buildGrants(memory: Memory, inputs: MeshInputs): Grants {
+  const { cluster, trafficTargets, httpRouteGroups, tcpRoutes } = inputs;
+  return stage(memory, grantsTopic, [cluster, trafficTargets, httpRouteGroups, tcpRoutes], (table) => {
+    const routes: RouteIndex = { httpRouteGroups: indexBy(httpRouteGroups), tcpRoutes: indexBy(tcpRoutes) };
+    const resolved = [...trafficTargets]
+      .sort(compareObjects)
+      .map((target) =>
+        recall(table, objectKey(target), [cluster, target, ...referencesOf(target, routes)], (last) =>
+          share(last, resolveTarget(target, routes, cluster)),
+        ),
+      );
+    return {
+      grants: resolved.flatMap(({ value }) => (value === undefined ? [] : [value])),
+      problems: resolved.flatMap(({ problems }) => problems),
+    };
   });
-  return {
-    grants: resolved.flatMap(({ value }) => (value === undefined ? [] : [value])),
-    problems: resolved.flatMap(({ problems }) => problems),
-  };
 }

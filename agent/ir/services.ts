@@ -2,11 +2,11 @@
 // `localServices` is read by the cluster scope here, by the fleet scope (imports.ts), by exports.ts and by workloads.ts.
 import { trustDomainOf, workloadSpiffeId, type SpiffeId, type TrustDomain } from "../../shared/ids.ts";
 import type { Problem } from "../../shared/result.ts";
-import { endpointsOf, isAddress, podsOfSlice, slicePods, type SlicePods, type SliceWithPods } from "./endpoints.ts";
+import { endpointsOf, isAddress, joinPods, type SlicePods, type SliceWithPods } from "./endpoints.ts";
 import type { MeshInputs, ServiceInput, SliceInput } from "./inputs.ts";
-import { remember, tableOf, topic, type Memory, type Table } from "./memo.ts";
-import { compareObjects, compareText, groupBy, objectKey, sortedUnique } from "./order.ts";
-import { podIndexOf, type PodIndex } from "./pod-index.ts";
+import { keepList, recall, sameElements, stage, topic, type Memory } from "./memo.ts";
+import { compareObjects, compareText, objectKey, sortedUnique } from "./order.ts";
+import { podIndexOf, podsByAddress, type PodIndex } from "./pod-index.ts";
 import { declaredProtocol, protocolFamily, protocolOf } from "./protocols.ts";
 import { share } from "./sharing.ts";
 import type { AppProtocol, LocalEndpoint, ServiceIr } from "./types.ts";
@@ -36,6 +36,8 @@ export interface LocalService {
   readonly holdings: readonly Holding[];
   /** Cluster scope; absent for the Services that the agent itself made for imports. */
   readonly ir: ServiceIr | undefined;
+  readonly slices: readonly SliceWithPods[];
+  readonly problems: readonly Problem[];
 }
 
 /** Who may answer: the accounts of meshed endpoints, ready or not, so that a readiness flap does not touch client TLS contexts. */
@@ -116,7 +118,7 @@ function borrowedPods({ slice, pods }: SliceWithPods, index: PodIndex): readonly
   if (!pods.includes(undefined)) return [];
   return slice.endpoints.flatMap((endpoint, position) => {
     if (pods[position] !== undefined || endpoint.podName !== "") return [];
-    const pod = index.byAddress.get(endpoint.address)?.find((candidate) => candidate.meshed);
+    const pod = podsByAddress(index, endpoint.address).find((candidate) => candidate.meshed);
     if (pod === undefined) return [];
     return [
       {
@@ -129,12 +131,12 @@ function borrowedPods({ slice, pods }: SliceWithPods, index: PodIndex): readonly
   });
 }
 
-/** The inputs inside (service, pods) keep their own identity; only what was made of them is shared with the last value. */
-function shareService(last: LocalService | undefined, next: LocalService): LocalService {
-  return last === undefined ? next : { ...next, ports: share(last.ports, next.ports), ir: share(last.ir, next.ir) };
-}
-
-function localService(service: ServiceInput, slices: readonly SliceWithPods[], trustDomain: TrustDomain): LocalService {
+function freshService(
+  service: ServiceInput,
+  slices: readonly SliceWithPods[],
+  problems: readonly Problem[],
+  trustDomain: TrustDomain,
+): LocalService {
   const ports = portsOf(service, slices, trustDomain);
   return {
     key: objectKey(service),
@@ -142,54 +144,76 @@ function localService(service: ServiceInput, slices: readonly SliceWithPods[], t
     ports,
     holdings: holdingsOf(service, slices),
     ir: service.importOf === "" ? clusterScope(service, ports, slices) : undefined,
+    slices,
+    problems,
   };
 }
 
-type SliceGroups = ReadonlyMap<string, readonly SliceInput[]>;
-
-const sliceGroups = topic<SliceGroups>("slices by service");
-const foreignTopic = topic<readonly Problem[]>("borrowed pods");
-const localServiceTopic = topic<LocalService>("local service");
-const noSlices: readonly SliceInput[] = [];
-
-function slicesByService(slices: readonly SliceInput[]): SliceGroups {
-  const grouped = groupBy(slices, (slice) => `${slice.namespace}/${slice.service}`);
-  for (const group of grouped.values()) if (group.length > 1) group.sort((a, b) => compareText(a.name, b.name));
-  return grouped;
+/** The inputs inside (service, pods) keep their own identity; only what was made of them is shared with the last value. */
+function localService(
+  service: ServiceInput,
+  slices: readonly SliceInput[],
+  context: { readonly index: PodIndex; readonly trustDomain: TrustDomain },
+  last: LocalService | undefined,
+): LocalService {
+  const { index, trustDomain } = context;
+  const joined = slices.map((slice, position) => joinPods(slice, index, last?.slices[position]));
+  const problems = share(
+    last?.problems,
+    joined.flatMap((each) => borrowedPods(each, index)),
+  );
+  if (last?.service === service && last.problems === problems && sameElements(last.slices, joined)) return last;
+  const next = freshService(service, joined, problems, trustDomain);
+  return { ...next, ports: share(last?.ports, next.ports), ir: share(last?.ir, next.ir) };
 }
 
-function joined(table: Table<SlicePods>, slices: readonly SliceInput[], index: PodIndex): readonly SliceWithPods[] {
-  return slices.map((slice) => ({ slice, pods: podsOfSlice(table, slice, index) }));
+/** By namespace, then Service name; slices of one Service by their own name. */
+type SliceGroups = ReadonlyMap<string, ReadonlyMap<string, readonly SliceInput[]>>;
+
+const noSlices: readonly SliceInput[] = [];
+const sliceTopic = topic<SliceGroups>("slices by service");
+const candidateTopic = topic<readonly (readonly [string, ServiceInput])[]>("services of the mesh");
+const localTopic = topic<readonly LocalService[], LocalService>("local services");
+
+function slicesByService(slices: readonly SliceInput[]): SliceGroups {
+  const groups = new Map<string, Map<string, SliceInput[]>>();
+  for (const slice of slices) {
+    let services = groups.get(slice.namespace);
+    if (services === undefined) groups.set(slice.namespace, (services = new Map<string, SliceInput[]>()));
+    const group = services.get(slice.service);
+    if (group === undefined) services.set(slice.service, [slice]);
+    else group.push(slice);
+  }
+  for (const services of groups.values()) {
+    for (const group of services.values()) if (group.length > 1) group.sort((a, b) => compareText(a.name, b.name));
+  }
+  return groups;
+}
+
+function candidates({ services, meshNamespaces, exports }: MeshInputs): readonly (readonly [string, ServiceInput])[] {
+  const namespaces = new Set([...meshNamespaces, ...exports.map((exported) => exported.namespace)]);
+  return services
+    .filter((service) => service.type !== "ExternalName" && namespaces.has(service.namespace))
+    .sort(compareObjects)
+    .map((service) => [objectKey(service), service]);
 }
 
 /** Every Service of a mesh namespace, and those exported from elsewhere; sorted by namespace and name. */
 export function localServices(memory: Memory, inputs: MeshInputs): readonly LocalService[] {
+  const { services, meshNamespaces, exports, slices } = inputs;
   const trustDomain = trustDomainOf(inputs.cluster, inputs.fleetDomain);
   const index = podIndexOf(memory, inputs);
-  const slices = remember(tableOf(memory, sliceGroups), inputs.slices, [], () => slicesByService(inputs.slices));
-  const pods = tableOf(memory, slicePods);
-  const table = tableOf(memory, localServiceTopic);
-  const namespaces = new Set([...inputs.meshNamespaces, ...inputs.exports.map((exported) => exported.namespace)]);
-  return inputs.services
-    .filter((service) => service.type !== "ExternalName" && namespaces.has(service.namespace))
-    .sort(compareObjects)
-    .map((service) => {
-      const key = objectKey(service);
-      const own = joined(pods, slices.get(key) ?? noSlices, index);
-      const needs = [trustDomain, service, ...own.flatMap(({ slice, pods }) => [slice, pods])];
-      return remember(table, key, needs, (last) => shareService(last, localService(service, own, trustDomain)));
+  const listed = stage(memory, candidateTopic, [services, meshNamespaces, exports], () => candidates(inputs));
+  const groups = stage(memory, sliceTopic, [slices], () => slicesByService(slices));
+  return stage(memory, localTopic, [listed, groups, index, trustDomain], (table, last) => {
+    const next = listed.map(([key, service]) => {
+      const own = groups.get(service.namespace)?.get(service.name) ?? noSlices;
+      const context = { index, trustDomain };
+      return recall(table, key, [trustDomain, index, service, ...own], (before) =>
+        localService(service, own, context, before),
+      );
     });
-}
-
-/** Of services here only: a slice without a Service reaches nobody. */
-export function checkSlices(memory: Memory, inputs: MeshInputs): readonly Problem[] {
-  const index = podIndexOf(memory, inputs);
-  const table = tableOf(memory, slicePods);
-  const foreign = tableOf(memory, foreignTopic);
-  return inputs.slices.flatMap((slice) => {
-    const pods = table.now.get(slice)?.value;
-    if (pods === undefined) return [];
-    return remember(foreign, slice, [pods, index], () => borrowedPods({ slice, pods }, index));
+    return keepList(last, next);
   });
 }
 

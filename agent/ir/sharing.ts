@@ -39,7 +39,7 @@ export function shareList<T>(
   next: readonly T[],
   keyOf: (value: T) => string,
 ): readonly T[] {
-  if (previous === undefined) return next;
+  if (previous === undefined || previous === next) return next;
   let position = 0;
   let same = previous.length === next.length;
   // both lists are sorted by key: walk them side by side, and build the map only when they drift apart
