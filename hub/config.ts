@@ -31,8 +31,8 @@ export interface HubConfig {
   readonly logLevel: LogLevel;
 }
 
-export const defaultListen = "0.0.0.0:8443";
-export const defaultHttp = "0.0.0.0:8081";
+const defaultListen = "0.0.0.0:8443";
+const defaultHttp = "0.0.0.0:8081";
 const levels: ReadonlySet<string> = new Set<LogLevel>(["debug", "info", "warn", "error"]);
 
 export async function parseHubOptions(options: HubOptions): Promise<HubConfig> {

@@ -1,0 +1,45 @@
+// `isthmus hub`: runs the hub in the foreground until it is told to stop (SIGTERM, SIGINT), then drains.
+import { Command, Option } from "commander";
+import type { HubOptions } from "../../hub/config.ts";
+import { dataFlag, dataOption } from "../data-folder.ts";
+import { openOutput, type Format } from "../output.ts";
+import { ownVersion } from "../version.ts";
+
+export function hubCommand(): Command {
+  return new Command("hub")
+    .description("run the hub")
+    .addOption(dataOption())
+    .addOption(
+      new Option(
+        "--redis <url>",
+        "a Redis of yours: rediss://[user:password@]host[:port][/db]; default: one of its own",
+      ).env("ISTHMUS_REDIS_URL"),
+    )
+    .option("--redis-ca <file>", "authority of that Redis's certificate (PEM)")
+    .option("--listen <host:port>", "gRPC for agents (default: 0.0.0.0:8443)")
+    .option("--http <host:port>", "health and metrics (default: 0.0.0.0:8081)")
+    .option("--advertise <host:port>", "where agents reach this hub (default: as isthmus init was told)")
+    .option("--insecure-dev", "allow a redis:// URL without TLS")
+    .option("--allow-loopback", "let members publish gateways on loopback (sites on one machine)")
+    .option("--log-level <level>", "debug, info, warn or error", "info")
+    .action(run);
+}
+
+async function run(options: HubOptions & { readonly output: Format }): Promise<void> {
+  // loaded here, because every other command would pay for it
+  const [{ parseHubOptions }, { hubDeps, runHub }] = await Promise.all([
+    import("../../hub/config.ts"),
+    import("../../hub/main.ts"),
+  ]);
+  const config = await parseHubOptions(options);
+  const out = openOutput(options.output);
+  const ending = new AbortController();
+  const end = (signal: NodeJS.Signals) => ending.abort(new Error(`ended by ${signal}`));
+  process.once("SIGTERM", end);
+  process.once("SIGINT", end);
+  const onReady = (ports: { readonly grpc: number; readonly http: number }) => {
+    if (options.output === "json") out.result({ dataDir: config.dataDir, ports }, "");
+    out.next(`isthmus token create east${dataFlag(options.data)}`);
+  };
+  await runHub(config, ending.signal, { ...hubDeps(config, ownVersion()), onReady });
+}

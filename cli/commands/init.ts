@@ -1,0 +1,127 @@
+// `isthmus init`: makes a fleet, that is the hub's data folder with the root CA. `-o secret` prints it as a Kubernetes
+// Secret, from which the hub's chart takes its first state.
+import { Command, Option } from "commander";
+import { execFile } from "node:child_process";
+import { mkdir, readdir, realpath, rm } from "node:fs/promises";
+import { isIP } from "node:net";
+import { resolve } from "node:path";
+import { promisify } from "node:util";
+import { systemClock } from "../../shared/clock.ts";
+import { UserError } from "../../shared/errors.ts";
+import { parseFleetDomain, type FleetDomain } from "../../shared/ids.ts";
+import { dataFlag, dataOption, type DataOption } from "../data-folder.ts";
+import { openOutput, type Format } from "../output.ts";
+
+interface InitOptions extends DataOption {
+  readonly fleetDomain?: string;
+  readonly advertise?: string;
+  readonly output: Format | "secret";
+}
+
+const defaultAdvertise = "localhost:8443";
+
+export function initCommand(): Command {
+  return new Command("init")
+    .description("make a fleet: the hub's data folder with the root certificate authority")
+    .argument("[fleet-domain]", "domain of the fleet, such as acme.mesh: part of every identity, never changed later")
+    .option("--fleet-domain <domain>", "the same as an option")
+    .addOption(dataOption())
+    .option(
+      "--advertise <host:port>",
+      `where agents reach the hub; goes into join tokens (default: ${defaultAdvertise})`,
+    )
+    .addOption(
+      new Option("-o, --output <format>", "text, json or secret").choices(["text", "json", "secret"]).default("text"),
+    )
+    .action(init);
+}
+
+async function init(argument: string | undefined, options: InitOptions): Promise<void> {
+  // loaded here, because every other command would pay for it
+  const [{ checkAddress }, { initAuthority }, { writeHubFile }] = await Promise.all([
+    import("../../hub/config.ts"),
+    import("../../hub/ca/authority.ts"),
+    import("../../hub/hub-file.ts"),
+  ]);
+  const { output, data } = options;
+  const fleetDomain = fleetDomainOf(argument ?? options.fleetDomain);
+  const advertise = checkAddress("--advertise", options.advertise ?? defaultAdvertise);
+  const { dataDir, made } = await prepareFolder(data);
+  try {
+    await initAuthority(dataDir, { fleetDomain, serverNames: serverNames(advertise), clock: systemClock });
+    await writeHubFile(dataDir, advertise);
+  } catch (error) {
+    if (made) await rm(dataDir, { recursive: true, force: true });
+    throw error;
+  }
+  const out = openOutput(output === "secret" ? "text" : output);
+  if (output === "secret") {
+    process.stdout.write(await secretManifest(dataDir));
+    out.say(`the fleet ${fleetDomain} was made in ${dataDir}; the Secret holds its root key: apply it, keep no copy`);
+    const values = `fleet.domain=${fleetDomain},fleet.advertise=${advertise},authority.secretName=${secretName}`;
+    out.next(`kubectl -n isthmus-hub apply -f SECRET && helm install isthmus-hub deploy/charts/hub --set ${values}`);
+    return;
+  }
+  out.result({ fleetDomain, dataDir, advertise }, `the fleet ${fleetDomain} was made in ${dataDir}`);
+  if (options.advertise === undefined) {
+    out.say(`agents will look for the hub at ${advertise}: start it with --advertise HOST:PORT if they run elsewhere`);
+  }
+  out.next(`isthmus hub${dataFlag(data)}`);
+}
+
+function fleetDomainOf(text: string | undefined): FleetDomain {
+  if (text === undefined) {
+    throw new UserError("ISTHMUS_FLEET_DOMAIN", "the fleet has no domain yet", { hint: "isthmus init acme.mesh" });
+  }
+  const domain = parseFleetDomain(text);
+  if (domain.ok) return domain.value;
+  const [problem] = domain.error;
+  throw new UserError(problem?.code ?? "ISTHMUS_FLEET_DOMAIN", problem?.message ?? "not a domain", {
+    hint: "isthmus init acme.mesh",
+  });
+}
+
+/** An existing folder is used when it is empty (a mounted volume); one with files is somebody's. */
+async function prepareFolder(data: string): Promise<{ readonly dataDir: string; readonly made: boolean }> {
+  const wanted = resolve(data);
+  const made = (await mkdir(wanted, { recursive: true, mode: 0o700 })) !== undefined;
+  const dataDir = await realpath(wanted);
+  const files = (await readdir(dataDir)).filter((name) => name !== "lost+found");
+  if (files.includes("fleet.json")) {
+    throw new UserError("ISTHMUS_FLEET_EXISTS", `${dataDir} already holds a fleet`, {
+      hint: `start it: isthmus hub${dataFlag(data)}; or choose another folder with --data`,
+    });
+  }
+  if (files.length > 0) {
+    throw new UserError("ISTHMUS_DATA", `${dataDir} is not empty`, { hint: "choose another folder with --data" });
+  }
+  return { dataDir, made };
+}
+
+function serverNames(advertise: string): {
+  readonly dnsNames: readonly string[];
+  readonly ipAddresses: readonly string[];
+} {
+  const host = advertise.slice(0, advertise.lastIndexOf(":")).replace(/^\[|\]$/g, "");
+  const isAddress = isIP(host) !== 0;
+  const dnsNames = [...new Set([...(isAddress ? [] : [host]), "isthmus-hub", "localhost"])];
+  return { dnsNames, ipAddresses: [...new Set([...(isAddress ? [host] : []), "127.0.0.1"])] };
+}
+
+const secretName = "isthmus-hub-data";
+
+/** One file, as the chart unpacks it on an empty volume. */
+async function secretManifest(dataDir: string): Promise<string> {
+  const { stdout } = await promisify(execFile)("tar", ["-C", dataDir, "-cf", "-", "."], {
+    encoding: "buffer",
+    maxBuffer: 1024 * 1024,
+  });
+  const secret = {
+    apiVersion: "v1",
+    kind: "Secret",
+    metadata: { name: secretName },
+    type: "Opaque",
+    data: { "data.tar": stdout.toString("base64") },
+  };
+  return `${JSON.stringify(secret, undefined, 2)}\n`;
+}
