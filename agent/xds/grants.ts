@@ -1,4 +1,4 @@
-// Which grants concern a proxy: as a caller (what it may see) and as a server (what it enforces). Called by translate and rbac.
+// Which grants concern a proxy: as a caller (what it may see) and as a server (what it enforces). Called by translate.
 // The index is remembered per array of grants, so that a push looks at each grant once however many proxies there are.
 import type { GrantIr, MeshIr } from "../ir/types.ts";
 
@@ -38,19 +38,17 @@ export interface Account {
   readonly serviceAccount: string;
 }
 
-/** Service accounts of this cluster that the caller may reach by at least one grant. */
-export function reachableAccounts(ir: MeshIr, caller: Account): ReadonlySet<string> {
-  const reachable = new Set<string>();
-  for (const grant of indexOf(ir.grants).bySource.get(accountKey(caller.namespace, caller.serviceAccount)) ?? []) {
-    const named = grant.sources.some(
+/** Grants that name the caller, as this cluster's or as anybody's of that name. */
+export function grantsFrom(ir: MeshIr, caller: Account): readonly GrantIr[] {
+  const sameName = indexOf(ir.grants).bySource.get(accountKey(caller.namespace, caller.serviceAccount)) ?? [];
+  return sameName.filter((grant) =>
+    grant.sources.some(
       (source) =>
         source.namespace === caller.namespace &&
         source.serviceAccount === caller.serviceAccount &&
         (source.cluster === "*" || source.cluster === ir.cluster),
-    );
-    if (named) reachable.add(accountKey(grant.destinationNamespace, grant.destinationServiceAccount));
-  }
-  return reachable;
+    ),
+  );
 }
 
 /** Grants whose destination is the server's service account. */

@@ -1,15 +1,14 @@
 // LDS, client side: the outbound listener, with one filter chain per visible service port. Called by translate.
 // A chain's bytes depend on the port's name and protocol alone, so that no unrelated change drains its connections; what
 // changes more often (routes, endpoints, identities, policy) comes by RDS, EDS and SDS.
+import type { AppProtocol } from "../ir/types.ts";
 import { answerAll, connectionManager } from "./connection-manager.ts";
 import { isHttp } from "./clusters.ts";
-import type { Account } from "./grants.ts";
 import { outboundMatcher, type OutboundDefault } from "./matcher.ts";
-import { fixedNames, formatName } from "./names.ts";
-import { remembered } from "./remembered.ts";
+import { fixedNames } from "./names.ts";
 import type { JsonMessage } from "./resource.ts";
 import { extension } from "./typed-config.ts";
-import type { Visibility, VisiblePort } from "./visibility.ts";
+import type { VisiblePort } from "./visibility.ts";
 
 const OUTBOUND_PORT = 15001;
 
@@ -42,29 +41,33 @@ export function tcpProxy(statPrefix: string, cluster: string): JsonMessage {
   });
 }
 
-export function portName({ service, port }: VisiblePort, kind: "outbound" | "identities" = "outbound"): string {
-  return formatName({
-    kind,
-    scope: service.scope,
-    namespace: service.namespace,
-    service: service.name,
-    port: port.port,
-  });
-}
-
-function portChain(visible: VisiblePort): JsonMessage {
-  const name = portName(visible);
-  const filter = isHttp(visible.port.protocol)
+/** The chain of one service port; `name` is also that of its routes and its cluster. */
+export function portChain(name: string, protocol: AppProtocol): JsonMessage {
+  const filter = isHttp(protocol)
     ? connectionManager({ statPrefix: "outbound", codec: "AUTO", routes: { rds: name } })
     : tcpProxy("outbound", name);
   return { name, filters: [filter] };
 }
 
-function denyChain(caller: Account): JsonMessage {
-  const reason = `isthmus: no route to this destination for ${caller.namespace}/${caller.serviceAccount}: no TrafficTarget lets it call, or no service has this address and port`;
-  const routes = { inline: answerAll(fixedNames.denyHttp, 403, reason) };
-  return { name: fixedNames.denyHttp, filters: [connectionManager({ statPrefix: "deny", codec: "AUTO", routes })] };
-}
+const noRoute =
+  "isthmus: no route to this destination: no TrafficTarget lets this workload call it, or no service has this address and port";
+
+/** One for all that is refused, and the same bytes for every caller. */
+const denyChain: JsonMessage = {
+  name: fixedNames.denyHttp,
+  filters: [
+    connectionManager({
+      statPrefix: "deny",
+      codec: "AUTO",
+      routes: { inline: answerAll(fixedNames.denyHttp, 403, noRoute) },
+    }),
+  ],
+};
+
+const leavingChain: JsonMessage = {
+  name: fixedNames.passthrough,
+  filters: [tcpProxy("passthrough", fixedNames.passthrough)],
+};
 
 /** Where the server speaks first, waiting for the client's first bytes only adds the time-out (envoy-facts 8). */
 function inspectorUnless(serverFirstPorts: readonly number[]): JsonMessage {
@@ -75,30 +78,28 @@ function inspectorUnless(serverFirstPorts: readonly number[]): JsonMessage {
 }
 
 export interface OutboundInput {
-  readonly caller: Account;
-  readonly visibility: Visibility;
+  readonly visible: readonly VisiblePort[];
+  /** Addresses of all services in the mesh: what of them is not visible is refused, never passed through in plaintext. */
+  readonly addresses: string;
   readonly outboundDefault: OutboundDefault;
 }
 
 /** All that the listener's bytes depend on; equal shapes, equal listener. */
-export function outboundShape({ visibility, outboundDefault }: OutboundInput): readonly string[] {
-  const ports = visibility.ports.map((visible) =>
-    remembered(visible.port, `shape|${visible.service.key}|${visible.service.vips.join(" ")}`, () =>
-      JSON.stringify([portName(visible), visible.port.protocol, visible.service.vips]),
-    ),
-  );
-  return [outboundDefault, ...ports, ...visibility.refused];
+export function outboundShape({ visible, addresses, outboundDefault }: OutboundInput): readonly string[] {
+  return [outboundDefault, addresses, ...visible.map(({ view }) => view.shape)];
 }
 
-export function outboundListener({ caller, visibility, outboundDefault }: OutboundInput): JsonMessage {
-  const { ports, refused } = visibility;
-  const serverFirst = ports.filter(({ port }) => port.protocol === "tcp-server-first").map(({ port }) => port.port);
-  const destinations = ports.map((visible) => ({
-    addresses: visible.service.vips,
-    port: visible.port.port,
-    chain: portName(visible),
+export function outboundListener({ visible, addresses, outboundDefault }: OutboundInput): JsonMessage {
+  const serverFirst = visible
+    .map(({ view }) => view.port)
+    .filter(({ protocol }) => protocol === "tcp-server-first")
+    .map(({ port }) => port);
+  const destinations = visible.map(({ view }) => ({
+    addresses: view.service.vips,
+    port: view.port.port,
+    chain: view.name,
   }));
-  const leaving = { name: fixedNames.passthrough, filters: [tcpProxy("passthrough", fixedNames.passthrough)] };
+  const refused = addresses === "" ? [] : addresses.split(" ");
   return {
     name: fixedNames.outboundListener,
     stat_prefix: fixedNames.outboundListener,
@@ -109,9 +110,9 @@ export function outboundListener({ caller, visibility, outboundDefault }: Outbou
     continue_on_listener_filters_timeout: true,
     filter_chain_matcher: outboundMatcher({ destinations, refused, outboundDefault }),
     filter_chains: [
-      ...ports.map((visible) => remembered(visible.port, `chain|${portName(visible)}`, () => portChain(visible))),
-      denyChain(caller),
-      ...(outboundDefault === "passthrough" ? [leaving] : []),
+      ...visible.map(({ view }) => view.chain),
+      denyChain,
+      ...(outboundDefault === "passthrough" ? [leavingChain] : []),
     ],
   };
 }

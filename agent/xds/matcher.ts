@@ -44,7 +44,7 @@ export type OutboundDefault = "passthrough" | "deny";
 
 export interface MatcherInput {
   readonly destinations: readonly Destination[];
-  /** Addresses of services that the caller may not reach: never passed through in plaintext. */
+  /** Addresses never passed through in plaintext; those that are a destination too are matched before. */
   readonly refused: readonly string[];
   readonly outboundDefault: OutboundDefault;
 }

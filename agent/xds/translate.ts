@@ -8,22 +8,22 @@ import {
   isHttp,
   passthroughCluster,
   undeclaredApplicationCluster,
-  upstreamCluster,
 } from "./clusters.ts";
 import { loadAssignment } from "./endpoints.ts";
 import { exportName, gatewayListener, gatewayShape } from "./gateway.ts";
-import { grantsTo } from "./grants.ts";
+import { grantsFrom, grantsTo } from "./grants.ts";
 import { inboundListener } from "./inbound.ts";
-import { outboundListener, outboundShape, portName } from "./listeners.ts";
+import { outboundListener, outboundShape } from "./listeners.ts";
 import type { OutboundDefault } from "./matcher.ts";
 import type { LocalProtocol } from "./names.ts";
 import type { ProxyClass, ProxyTrust } from "./proxy.ts";
 import type { Policy } from "./rbac.ts";
 import { latest, remembered, type LatestOf } from "./remembered.ts";
 import type { JsonMessage, ResourceSet, ResourceType } from "./resource.ts";
-import { inboundRoutes, outboundRoutes, plaintextRoutes } from "./routes.ts";
+import { inboundRoutes, plaintextRoutes } from "./routes.ts";
 import { identitiesSecret, rootsSecret, svidSecret } from "./secrets.ts";
-import { visibleTo, type VisiblePort } from "./visibility.ts";
+import { meshView } from "./service-ports.ts";
+import { everythingVisible, visibleByGrants, type VisiblePort } from "./visibility.ts";
 
 type SidecarClass = Extract<ProxyClass, { readonly kind: "sidecar" }>;
 type GatewayClass = Extract<ProxyClass, { readonly kind: "gateway" }>;
@@ -38,83 +38,77 @@ export const defaultSettings: TranslateSettings = { outboundDefault: "passthroug
 
 type Resources = Record<ResourceType, Map<string, JsonMessage>>;
 
-function emptyResources(trust: ProxyTrust): Resources {
-  const sds = new Map<string, JsonMessage>();
-  for (const secret of [
-    remembered(trust, "svid", () => svidSecret(trust)),
-    remembered(trust, "roots", () => rootsSecret(trust)),
-  ]) {
-    put(sds, secret);
-  }
-  return { cds: new Map(), eds: new Map(), lds: new Map(), rds: new Map(), sds };
-}
-
 function put(into: Map<string, JsonMessage>, message: JsonMessage): void {
   const name = message["name"] ?? message["cluster_name"];
   if (typeof name !== "string") throw new Error("an xDS resource must have a name");
   into.set(name, message);
 }
 
-interface PortMessages {
-  readonly cluster: JsonMessage;
-  readonly routes: JsonMessage | undefined;
+function emptyResources(): Resources {
+  return { cds: new Map(), eds: new Map(), lds: new Map(), rds: new Map(), sds: new Map() };
 }
 
-/** Cluster and routes: they depend on the port's name and protocol only, not on who looks at it. */
-function portMessages(visible: VisiblePort, ir: MeshIr): PortMessages {
-  const { service, port } = visible;
-  const name = portName(visible);
-  return remembered(port, `messages|${name}|${service.headless}|${ir.fleetDomain}`, () => ({
-    cluster: upstreamCluster({
+function copyOf(resources: Resources): Resources {
+  const { cds, eds, lds, rds, sds } = resources;
+  return { cds: new Map(cds), eds: new Map(eds), lds: new Map(lds), rds: new Map(rds), sds: new Map(sds) };
+}
+
+function addVisiblePort(resources: Resources, { view, local }: VisiblePort, ir: MeshIr, rootsPem: string): void {
+  const { name, identitiesName, port } = view;
+  resources.cds.set(name, view.cluster);
+  if (view.routes !== undefined) resources.rds.set(name, view.routes);
+  if (!view.byAddress) {
+    // `local` belongs to this port alone
+    resources.eds.set(
       name,
-      identities: portName(visible, "identities"),
-      protocol: port.protocol,
-      byAddress: isByAddress(visible),
-      fleet: ir.fleetDomain,
-    }),
-    routes: isHttp(port.protocol) ? outboundRoutes(name) : undefined,
-  }));
-}
-
-function isByAddress({ service }: VisiblePort): boolean {
-  return service.headless && service.scope === "cluster";
-}
-
-function addVisiblePort(resources: Resources, visible: VisiblePort, ir: MeshIr, trust: ProxyTrust): void {
-  const { port, local } = visible;
-  const name = portName(visible);
-  const { cluster, routes } = portMessages(visible, ir);
-  put(resources.cds, cluster);
-  if (routes !== undefined) put(resources.rds, routes);
-  if (!isByAddress(visible)) {
-    // `local` belongs to this port alone and is the same array as long as the port and what the caller may reach are
-    put(
-      resources.eds,
-      remembered(local, `eds|${name}`, () => loadAssignment({ name, local, remote: port.remote })),
+      remembered(local, "eds", () => loadAssignment({ name, local, remote: port.remote })),
     );
   }
-  const identities = portName(visible, "identities");
-  const { rootsPem } = trust;
-  put(
-    resources.sds,
-    remembered(port, `sds|${identities}|${ir.fleetDomain}|${rootsPem}`, () =>
-      identitiesSecret({ name: identities, identities: port.identities, fleet: ir.fleetDomain, rootsPem }),
-    ),
-  );
+  const { identities } = port;
+  const secret = () => identitiesSecret({ name: identitiesName, identities, fleet: ir.fleetDomain, rootsPem });
+  resources.sds.set(identitiesName, remembered(view, `identities|${rootsPem}`, secret));
+}
+
+interface TranslateInput {
+  readonly ir: MeshIr;
+  readonly trust: ProxyTrust;
+  readonly settings: TranslateSettings;
 }
 
 const outboundListeners: LatestOf<JsonMessage> = new WeakMap();
 
-function addOutbound(resources: Resources, input: TranslateInput, proxy: SidecarClass): void {
+/** `anchor`: whose listener it is; an unchanged shape gives its latest one again. */
+function outboundResources(input: TranslateInput, visible: readonly VisiblePort[], anchor: object): Resources {
   const { ir, trust, settings } = input;
-  const visibility = visibleTo(ir, proxy);
-  for (const visible of visibility.ports) addVisiblePort(resources, visible, ir, trust);
+  const resources = emptyResources();
+  for (const port of visible) addVisiblePort(resources, port, ir, trust.rootsPem);
   const { outboundDefault } = settings;
   if (outboundDefault === "passthrough") put(resources.cds, passthroughCluster);
-  const outbound = { caller: proxy, visibility, outboundDefault };
+  const addresses = ir.permissive ? "" : meshView(ir).addresses;
+  const outbound = { visible, addresses, outboundDefault };
   put(
     resources.lds,
-    latest(outboundListeners, proxy, outboundShape(outbound), () => outboundListener(outbound)),
+    latest(outboundListeners, anchor, outboundShape(outbound), () => outboundListener(outbound)),
+  );
+  return resources;
+}
+
+const permissiveCallers = {};
+const outboundSets: LatestOf<Resources> = new WeakMap();
+
+/** In permissive mode all callers see the same and share one set. */
+function outboundOf(input: TranslateInput, proxy: SidecarClass): Resources {
+  const { ir, trust, settings } = input;
+  const mesh = meshView(ir);
+  const needs = [mesh, ir.permissive, ir.fleetDomain, trust.rootsPem, settings.outboundDefault];
+  if (ir.permissive) {
+    return latest(outboundSets, permissiveCallers, needs, () =>
+      outboundResources(input, everythingVisible(mesh), permissiveCallers),
+    );
+  }
+  const grants = grantsFrom(ir, proxy);
+  return latest(outboundSets, proxy, [...needs, ...grants], () =>
+    outboundResources(input, visibleByGrants(mesh, grants), proxy),
   );
 }
 
@@ -174,10 +168,15 @@ function addGateway(resources: Resources, ir: MeshIr, proxy: GatewayClass): void
   );
 }
 
-interface TranslateInput {
-  readonly ir: MeshIr;
-  readonly trust: ProxyTrust;
-  readonly settings: TranslateSettings;
+function addTrust(resources: Resources, trust: ProxyTrust): void {
+  put(
+    resources.sds,
+    remembered(trust, "svid", () => svidSecret(trust)),
+  );
+  put(
+    resources.sds,
+    remembered(trust, "roots", () => rootsSecret(trust)),
+  );
 }
 
 /** Every resource of one proxy class, from one IR. */
@@ -187,12 +186,9 @@ export function translate(
   trust: ProxyTrust,
   settings: TranslateSettings = defaultSettings,
 ): ResourceSet {
-  const resources = emptyResources(trust);
-  if (proxy.kind === "gateway") {
-    addGateway(resources, ir, proxy);
-    return resources;
-  }
-  addOutbound(resources, { ir, trust, settings }, proxy);
-  addInbound(resources, ir, proxy);
+  const resources = proxy.kind === "gateway" ? emptyResources() : copyOf(outboundOf({ ir, trust, settings }, proxy));
+  addTrust(resources, trust);
+  if (proxy.kind === "gateway") addGateway(resources, ir, proxy);
+  else addInbound(resources, ir, proxy);
   return resources;
 }

@@ -1,0 +1,101 @@
+// Service ports as this folder needs them: everything that is the same for whoever looks is made once per ServiceIr, and an index finds
+// what a caller may see without walking all services for every proxy. Called by visibility and translate.
+import type { FleetDomain } from "../../shared/ids.ts";
+import type { LocalEndpoint, MeshIr, ServiceIr, ServicePortIr } from "../ir/types.ts";
+import { isHttp, upstreamCluster } from "./clusters.ts";
+import { accountKey } from "./grants.ts";
+import { portChain } from "./listeners.ts";
+import { formatName } from "./names.ts";
+import { remembered } from "./remembered.ts";
+import type { JsonMessage } from "./resource.ts";
+import { outboundRoutes } from "./routes.ts";
+
+export interface PortView {
+  readonly service: ServiceIr;
+  readonly port: ServicePortIr;
+  /** Of its chain, cluster, endpoints and routes alike. */
+  readonly name: string;
+  readonly identitiesName: string;
+  /** Pods with a sidecar; others are never called as part of the mesh. */
+  readonly meshed: readonly LocalEndpoint[];
+  /** `namespace/account` of those, sorted. */
+  readonly accounts: readonly string[];
+  /** The application's choice of pod is kept (headless services): no EDS. */
+  readonly byAddress: boolean;
+  readonly chain: JsonMessage;
+  readonly cluster: JsonMessage;
+  readonly routes: JsonMessage | undefined;
+  /** All that a listener's bytes say of this port. */
+  readonly shape: string;
+}
+
+function portView(service: ServiceIr, port: ServicePortIr, fleet: FleetDomain): PortView {
+  const parts = { scope: service.scope, namespace: service.namespace, service: service.name, port: port.port };
+  const name = formatName({ kind: "outbound", ...parts });
+  const identitiesName = formatName({ kind: "identities", ...parts });
+  const meshed = port.local.filter((endpoint) => endpoint.meshed);
+  const byAddress = service.headless && service.scope === "cluster";
+  return {
+    service,
+    port,
+    name,
+    identitiesName,
+    meshed,
+    accounts: [...new Set(meshed.map((endpoint) => accountKey(service.namespace, endpoint.serviceAccount)))].sort(),
+    byAddress,
+    chain: portChain(name, port.protocol),
+    cluster: upstreamCluster({ name, identities: identitiesName, protocol: port.protocol, byAddress, fleet }),
+    routes: isHttp(port.protocol) ? outboundRoutes(name) : undefined,
+    shape: JSON.stringify([name, port.protocol, service.vips]),
+  };
+}
+
+/** Without a sidecar on any of its pods it is no service of the mesh: it is reached as if there were no mesh. */
+function isOutsideMesh({ service, port, meshed }: PortView): boolean {
+  return service.scope === "cluster" && port.local.length > 0 && meshed.length === 0;
+}
+
+export interface MeshView {
+  /** Ports of services that are in the mesh, in the IR's order. */
+  readonly ports: readonly PortView[];
+  readonly position: ReadonlyMap<PortView, number>;
+  readonly byAccount: ReadonlyMap<string, readonly PortView[]>;
+  /** Ports without pods, by namespace: whose they are, nobody can tell. */
+  readonly empty: ReadonlyMap<string, readonly PortView[]>;
+  /** Imports: visible to all, since only their members know who may call. */
+  readonly imports: readonly PortView[];
+  /** Every address of a service in the mesh, sorted; one text, to be compared quickly. */
+  readonly addresses: string;
+}
+
+function add(index: Map<string, PortView[]>, key: string, view: PortView): void {
+  const known = index.get(key);
+  if (known === undefined) index.set(key, [view]);
+  else known.push(view);
+}
+
+function buildView(services: readonly ServiceIr[], fleet: FleetDomain): MeshView {
+  const views = services.flatMap((service) =>
+    remembered(service, `views|${fleet}`, () => service.ports.map((port) => portView(service, port, fleet))),
+  );
+  const ports = views.filter((view) => !isOutsideMesh(view));
+  const byAccount = new Map<string, PortView[]>();
+  const empty = new Map<string, PortView[]>();
+  for (const view of ports) {
+    for (const account of view.accounts) add(byAccount, account, view);
+    if (view.accounts.length === 0) add(empty, view.service.namespace, view);
+  }
+  return {
+    ports,
+    position: new Map(ports.map((view, index) => [view, index])),
+    byAccount,
+    empty,
+    imports: ports.filter(({ service }) => service.scope === "fleet"),
+    addresses: [...new Set(ports.flatMap(({ service }) => service.vips))].sort().join(" "),
+  };
+}
+
+/** Once per set of services, however many proxies ask. */
+export function meshView(ir: MeshIr): MeshView {
+  return remembered(ir.services, `mesh|${ir.fleetDomain}`, () => buildView(ir.services, ir.fleetDomain));
+}
