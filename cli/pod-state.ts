@@ -1,6 +1,9 @@
 // Reads pods as kubectl prints them with `podTemplate`, one line each, and says what is wrong with their containers. Pure.
 
-/** jsonpath prints lists as JSON; tabs part the fields. */
+/** No JSON and no name holds it. Not a tab: kubectl lays its watch out in columns and replaces tabs by blanks. */
+export const fieldMark = "~|~";
+
+/** jsonpath prints lists as JSON. */
 export const podTemplate = [
   "{.metadata.name}",
   "{.metadata.labels.app\\.kubernetes\\.io/name}",
@@ -9,7 +12,7 @@ export const podTemplate = [
   "{.status.conditions}",
   "{.status.initContainerStatuses}",
   '{.status.containerStatuses}{"\\n"}',
-].join('{"\\t"}');
+].join(`{"${fieldMark}"}`);
 
 export interface PodState {
   readonly name: string;
@@ -46,7 +49,7 @@ interface Condition {
 }
 
 export function podOfLine(line: string): PodState | undefined {
-  const [name = "", part = "", deletedAt = "", phase = "", conditionsText = "", ...statusTexts] = line.split("\t");
+  const [name = "", part = "", deletedAt = "", phase = "", conditionsText = "", ...statusTexts] = line.split(fieldMark);
   if (name === "" || statusTexts.length !== 2) return undefined;
   const conditions = list(conditionsText) as readonly Condition[];
   const scheduled = conditions.find(({ type }) => type === "PodScheduled");
