@@ -5,7 +5,7 @@ import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } f
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ClusterName } from "../../shared/ids.ts";
 import { bootstrapConfig, bootstrapFiles } from "./bootstrap.ts";
 import type { ProxyTrust } from "./proxy.ts";
@@ -21,6 +21,9 @@ const METRICS_PORT = 28202;
 const READINESS_PORT = 28203;
 const APPLICATION_PORT = 28204;
 const PROBE_PORT = 28205;
+
+// generous: on a busy machine a proxy takes seconds to start; what has a bar asserts it itself
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const found = findEnvoy();
 const envoy = "path" in found ? found.path : "";
@@ -197,7 +200,7 @@ describe.skipIf(envoy === "")("a real Envoy on its bootstrap", () => {
     await sees("Bearer first");
     agent.tokens.length = 0;
     agent.freeze();
-    await sees("Bearer first", 8000);
+    await sees("Bearer first", 12_000);
   });
 
   it("is not ready before its agent has told it what to do", async () => {

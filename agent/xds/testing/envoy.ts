@@ -71,7 +71,7 @@ export function start(command: readonly string[]): Running {
 export async function eventually<T>(
   what: string,
   probe: () => Promise<T | undefined>,
-  deadlineMs = 10_000,
+  deadlineMs = 20_000,
 ): Promise<T> {
   const end = performance.now() + deadlineMs;
   let last: unknown;
