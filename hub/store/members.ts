@@ -28,13 +28,13 @@ export function openMembers({ live, registry, scripts, keys }: MembersDeps) {
     stored,
 
     /**
-     * The member, from memory when `suffices` says so; else from Redis, which may know of a join or a renewal that has
-     * not reached this hub's feed yet. With Redis away memory is the answer.
+     * The member, from memory when `suffices` says so; else from Redis, which may know of a join or a renewal that has not
+     * reached this hub's feed yet. So nobody is turned away for good by a hub that has just started or lost its Redis:
+     * that throws, and the caller tries again.
      */
     async find(cluster: ClusterName, suffices: (member: Member) => boolean): Promise<Member | undefined> {
       const known = live.members.get(cluster)?.member;
-      if ((known !== undefined && suffices(known)) || !live.connected) return known;
-      return (await stored(cluster))?.member;
+      return known !== undefined && suffices(known) ? known : (await stored(cluster))?.member;
     },
 
     /** New keys of a member at renewal; refuses a key that another cluster uses. */
