@@ -1,5 +1,5 @@
 // Numbers that bound a stream, each with its reason, and the shape of a refusal. Used by server.
-import { Metadata, type StatusObject } from "@grpc/grpc-js";
+import { Metadata, type status, type StatusObject } from "@grpc/grpc-js";
 
 /** How long a stream may live: until its token expires or it reaches its age, both spread so that no herd comes back. */
 export function streamLifetimeMs(tokenLeftMs: number, maxAgeMs: number, random: number): number {
@@ -13,7 +13,7 @@ export function streamLifetimeMs(tokenLeftMs: number, maxAgeMs: number, random: 
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
 export function refusalStatus(
-  code: number,
+  code: status,
   details: string,
 ): StatusObject & { readonly name: string; readonly message: string } {
   return { code, details, metadata: new Metadata(), name: "refused", message: details };

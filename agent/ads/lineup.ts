@@ -5,10 +5,10 @@
 const SLICE_MS = 5;
 
 export interface Lineup<Stream> {
-  wake(stream: Stream): void;
-  forget(stream: Stream): void;
+  readonly wake: (stream: Stream) => void;
+  readonly forget: (stream: Stream) => void;
   /** Until then streams only gather. */
-  open(): void;
+  readonly open: () => void;
 }
 
 export function createLineup<Stream>(serve: (stream: Stream) => void): Lineup<Stream> {

@@ -184,6 +184,7 @@ describe("a refused resource", () => {
     envoy.nack(alone, "Error adding/updating listener(s) outbound: no");
     expect(await envoy.silent(50)).toBe(true);
     expect(agent.server.counters().quarantined).toBe(1);
+    expect(agent.server.refusals()).toMatchObject([{ type: "lds", name: "outbound", nodeId: undefined }]);
 
     const newcomer = client();
     newcomer.send("lds");
@@ -210,6 +211,9 @@ describe("a refused resource", () => {
     await until("the refusal counts", () => agent.nacks.length === 1);
     expect(agent.server.counters().quarantined).toBe(0);
     expect(await other.silent(50)).toBe(true);
+    expect(agent.server.refusals()).toMatchObject([
+      { name: "outbound", errorText: "outbound: not with me", nodeId: "sidecar~front-1.shop" },
+    ]);
   });
 });
 

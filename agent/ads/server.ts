@@ -7,11 +7,11 @@ import type { Log } from "../../shared/log.ts";
 import type { Result } from "../../shared/result.ts";
 import type { Protocol } from "../xds/order.ts";
 import type { ProxyClass } from "../xds/proxy.ts";
-import type { Snapshot } from "../xds/resource.ts";
+import type { ResourceType, Snapshot } from "../xds/resource.ts";
 import { createResponseCache } from "./cache.ts";
 import { newClass, publishTo, type ClassState } from "./classes.ts";
 import { adsOptions, adsService } from "./definition.ts";
-import { createLineup } from "./lineup.ts";
+import { createLineup, type Lineup } from "./lineup.ts";
 import { decodeRequest } from "./messages.ts";
 import { parsePeer, type AdsIdentity, type Peer } from "./peer.ts";
 import { createStream, type AdsStream, type AdsTaps } from "./stream.ts";
@@ -42,6 +42,15 @@ export interface AdsLimits {
   readonly maxStreamAgeMs: number;
 }
 
+/** A resource that stands refused: by its class, or by one proxy whose siblings accept it (`nodeId`). */
+export interface StandingRefusal {
+  readonly classKey: string;
+  readonly type: ResourceType;
+  readonly name: string;
+  readonly errorText: string;
+  readonly nodeId: string | undefined;
+}
+
 export interface AdsCounters {
   readonly streams: number;
   readonly classes: number;
@@ -65,6 +74,8 @@ export interface AdsServer {
   streams(): readonly AdsStream[];
   classes(): readonly ClassState<AdsStream>[];
   counters(): AdsCounters;
+  /** What is not served as published, for status: empty when every proxy has what it should. */
+  refusals(): readonly StandingRefusal[];
 }
 
 type Call = ServerDuplexStream<Buffer, Buffer>;
@@ -75,7 +86,7 @@ interface Shell {
   readonly proxies: Map<string, PeerClass>;
   readonly ends: Map<AdsStream, (reason: string) => void>;
   readonly cache: ReturnType<typeof createResponseCache>;
-  readonly lineup: ReturnType<typeof createLineup>;
+  readonly lineup: Lineup<AdsStream>;
 }
 
 export function createAdsServer(deps: AdsServerDeps): AdsServer {
@@ -116,7 +127,26 @@ export function createAdsServer(deps: AdsServerDeps): AdsServer {
       quarantined: [...shell.classes.values()].reduce((sum, state) => sum + state.quarantine.size, 0),
       encodes: cache.encodes,
     }),
+    refusals: () => [...shell.classes.values()].flatMap(refusalsOf),
   };
+}
+
+function refusalsOf(state: ClassState<AdsStream>): readonly StandingRefusal[] {
+  const common = [...state.quarantine.values()].map(({ resource: { type, name }, errorText }) => {
+    return { classKey: state.key, type, name, errorText, nodeId: undefined };
+  });
+  const own = [...state.streams].flatMap(({ peer, state: { types } }) =>
+    Object.values(types).flatMap(({ type, refused }) =>
+      [...refused].map(([name, { errorText }]) => ({
+        classKey: state.key,
+        type,
+        name,
+        errorText,
+        nodeId: peer.nodeId,
+      })),
+    ),
+  );
+  return [...common, ...own];
 }
 
 function listen(server: Server, address: string, credentials: ServerCredentials): Promise<number> {

@@ -8,6 +8,7 @@
 import type { EncodedResource, ResourceType, Snapshot } from "./resource.ts";
 import {
   forget,
+  isResource,
   isUnsettled,
   markSent,
   newTypeState,
@@ -15,6 +16,7 @@ import {
   retarget,
   wants,
   wholeSet,
+  type Known,
   type TypeState,
 } from "./subscription.ts";
 
@@ -45,7 +47,11 @@ const referrers: Readonly<Record<ResourceType, readonly ResourceType[]>> = {
   sds: ["cds", "lds"],
 };
 
-/** What must be sent again with a resource of a type, even unchanged, or it warms until a time-out (envoy-facts 6). */
+/**
+ * What must be sent again with a resource of a type, even unchanged, or it warms until a time-out (envoy-facts 6): the endpoints
+ * of every Cluster; of a Listener only route tables that it did not name before, since Envoy 1.40 shares a table among
+ * listeners and their versions (envoy.test.ts), and a table per service would be a megabyte per new service.
+ */
 const companions: Readonly<Partial<Record<ResourceType, ResourceType>>> = { cds: "eds", lds: "rds" };
 
 /** Below the 4 MiB that gRPC clients accept by default. Envoy has no limit, other clients of ADS do. */
@@ -84,17 +90,24 @@ export function nextBatch(stream: StreamState): Batch | undefined {
 export function markBatchSent(stream: StreamState, batch: Batch, nonce: string): void {
   const state = stream.types[batch.type];
   if (batch.updates.length > 0 && state.trials.length > 0) state.trials = state.trials.slice(1);
-  markSent(state, batch, nonce);
   const companion = companions[batch.type];
-  if (companion === undefined) return;
-  const followers = stream.types[companion];
-  for (const { needs } of batch.updates) {
-    for (const need of needs) {
-      // not asked for yet: it may come with initial_resource_versions, and must be sent all the same
-      const due = need.type === companion && (!followers.asked || wants(followers, need.name));
-      if (due) followers.resend.add(need.name);
-    }
+  if (companion !== undefined) {
+    for (const resource of batch.updates) askAlong(stream.types[companion], resource, state.patch.get(resource.name));
   }
+  markSent(state, batch, nonce);
+}
+
+/** `had` is what the client has under the name of `resource`; after a reconnect only its version is known. */
+function askAlong(followers: TypeState, resource: EncodedResource, had: Known | undefined): void {
+  for (const need of resource.needs) {
+    if (need.type !== followers.type || (resource.type === "lds" && alreadyNames(had, need.name))) continue;
+    // not asked for yet: it may come with initial_resource_versions, and must be sent all the same
+    if (!followers.asked || wants(followers, need.name)) followers.resend.add(need.name);
+  }
+}
+
+function alreadyNames(had: Known | undefined, table: string): boolean {
+  return had !== undefined && isResource(had) && had.needs.some((need) => need.type === "rds" && need.name === table);
 }
 
 function nextAddition(stream: StreamState, state: TypeState): Batch | undefined {

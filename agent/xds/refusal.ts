@@ -26,7 +26,7 @@ export function answerOf(state: TypeState, nonce: string, errorText: string | un
   }
   const [culprit, other] = sent.updates;
   if (culprit !== undefined && other === undefined) {
-    state.refused.set(culprit.name, culprit.version);
+    state.refused.set(culprit.name, { version: culprit.version, errorText });
     return { kind: "nack", sent, culprit };
   }
   const names = sent.updates.map((resource) => resource.name);

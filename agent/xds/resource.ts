@@ -20,8 +20,8 @@ export interface EncodedResource {
   readonly version: string;
   readonly bytes: Uint8Array;
   /**
-   * Resources this one refers to. EDS of a Cluster and RDS of a Listener are sent again with it, else it stays warming
-   * (envoy-facts 6); clusters and secrets must exist in the same snapshot.
+   * Resources this one refers to. All must exist in the same snapshot; the EDS of a Cluster is sent again with it, and the RDS
+   * of a Listener that newly names it, else they stay warming (envoy-facts 6).
    */
   readonly needs: readonly { readonly type: ResourceType; readonly name: string }[];
 }

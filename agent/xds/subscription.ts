@@ -27,6 +27,11 @@ export interface Sent {
   readonly before: ReadonlyMap<string, Known>;
 }
 
+export interface Refusal {
+  readonly version: string;
+  readonly errorText: string;
+}
+
 export interface TypeState {
   readonly type: ResourceType;
   base: Resources;
@@ -40,15 +45,15 @@ export interface TypeState {
   greet: boolean;
   /** Names asked for by name beside a wildcard; without one, `base` and `patch` say it. */
   readonly explicit: Set<string>;
-  /** Names to be sent again although the client has them: the EDS of a Cluster that was sent (envoy-facts 6). */
+  /** Names to be sent again although the client has them: the EDS of a Cluster that was sent (order.ts). */
   readonly resend: Set<string>;
   /** The one response that is not yet answered. */
   awaiting: Sent | undefined;
   lastNonce: string;
   /** After a refusal that does not say whose fault it was: parts to be sent one by one (see refusal.ts). */
   trials: readonly (readonly string[])[];
-  /** Name to the version this client refused: not sent again until it changes. */
-  readonly refused: Map<string, string>;
+  /** By name, what this client refused: not sent again until its content changes. */
+  readonly refused: Map<string, Refusal>;
 }
 
 const nobody: Resources = new Map();
@@ -92,7 +97,7 @@ function noteChange(state: TypeState, { name, version }: EncodedResource): void 
   if (has === undefined) patch.set(name, base.get(name) ?? newcomer(state, name));
   else if (has === missing) patch.set(name, untold);
   else if (has.version === version) patch.delete(name);
-  if (refused.get(name) !== version) refused.delete(name);
+  if (refused.get(name)?.version !== version) refused.delete(name);
 }
 
 function isByWildcardOnly(state: TypeState, name: string): boolean {
@@ -125,7 +130,7 @@ export function pendingOf(state: TypeState): Pending {
     if (has === unwanted || has === missing) continue;
     const resource = base.get(name);
     if (resource === undefined) removed.push(name);
-    else if (refused.get(name) !== resource.version) updates.push(resource);
+    else if (refused.get(name)?.version !== resource.version) updates.push(resource);
   }
   for (const name of resend) {
     const resource = patch.has(name) ? undefined : base.get(name);
@@ -140,7 +145,7 @@ export function isUnsettled(state: TypeState, name: string): boolean {
   const has = state.patch.get(name);
   if (has === undefined || has === unwanted || has === missing) return false;
   const resource = state.base.get(name);
-  return resource !== undefined && state.refused.get(name) !== resource.version;
+  return resource !== undefined && state.refused.get(name)?.version !== resource.version;
 }
 
 /**
@@ -163,7 +168,8 @@ export function wholeSet(
   return set;
 }
 
-function isResource(known: Known): known is EncodedResource {
+/** Whether more than a version is known of it. */
+export function isResource(known: Known): known is EncodedResource {
   return "bytes" in known;
 }
 

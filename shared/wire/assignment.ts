@@ -104,7 +104,8 @@ interface Task {
 
 function writeLocality(out: Output, { field, locality, at, before }: Task): Locality {
   const plan = field.message();
-  const { locality: place, lb_endpoints: _endpoints, ...rest } = locality;
+  const place = locality["locality"];
+  const rest = without(locality, "locality", "lb_endpoints");
   const endpoints = endpointsOf(locality) ?? [];
   const head = newWriter();
   if (place !== undefined) writeMessage(head, plan, { locality: place }, at);
@@ -198,6 +199,10 @@ function isEqual(a: JsonValue | undefined, b: JsonValue | undefined): boolean {
   const after = b as JsonMessage;
   if (before.length !== Object.keys(b).length || Array.isArray(a) !== Array.isArray(b)) return false;
   return before.every(([key, value]) => isEqual(value, after[key]));
+}
+
+function without(message: JsonMessage, ...fields: readonly string[]): JsonMessage {
+  return Object.fromEntries(Object.entries(message).filter(([name]) => !fields.includes(name)));
 }
 
 function endpointsOf(locality: JsonMessage): readonly JsonValue[] | undefined {

@@ -59,10 +59,15 @@ function readMapEntry(reader: protobuf.Reader, field: FieldPlan, entries: Record
   let value: JsonValue | undefined;
   while (reader.pos < end) {
     const id = reader.uint32() >>> 3;
-    if (id === 1) key = String(readScalar(reader, { ...field, kind: field.keyKind }, at));
+    if (id === 1) key = mapKey(readScalar(reader, { ...field, kind: field.keyKind }, at));
     else value = readElement(reader, field, below(at, key));
   }
   entries[key] = value ?? {};
+}
+
+/** JSON has only text for keys. */
+function mapKey(key: JsonValue): string {
+  return typeof key === "string" ? key : JSON.stringify(key);
 }
 
 function readAny(reader: protobuf.Reader, end: number, at: At | undefined): JsonMessage {

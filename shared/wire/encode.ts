@@ -135,9 +135,8 @@ function contentWriter(plan: MessagePlan, value: JsonMessage, at: At | undefined
     writeFields(writer, plan, value, at);
     return writer.finish();
   }
-  const { "@type": _type, value: content, ...rest } = value;
-  const stray = Object.keys(rest)[0];
-  if (content === undefined || stray !== undefined) {
+  const content = value["value"];
+  if (content === undefined || Object.keys(value).length !== 2) {
     throw new WireError(at, `a ${plan.name} in an Any has its JSON form in "value" and nothing else`);
   }
   writeMessage(writer, plan, content, below(at, "value"));

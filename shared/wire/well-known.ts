@@ -27,8 +27,12 @@ export function writeWellKnown(writer: protobuf.Writer, plan: MessagePlan, value
     case "value":
       writeValue(writer, value, at);
       return;
-    default:
+    case "field-mask":
       writeFieldMask(writer, value, at);
+      return;
+    case "any":
+    case "message":
+      throw new WireError(at, `${plan.name} has no form of its own`);
   }
 }
 
@@ -135,8 +139,11 @@ export function readWellKnown(reader: protobuf.Reader, plan: MessagePlan, end: n
       return readListValue(reader, end, at);
     case "value":
       return readValue(reader, end, at);
-    default:
+    case "field-mask":
       return readFieldMask(reader, end);
+    case "any":
+    case "message":
+      throw new WireError(at, `${plan.name} has no form of its own`);
   }
 }
 

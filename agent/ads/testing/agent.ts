@@ -3,7 +3,7 @@ import type { ServerCredentials } from "@grpc/grpc-js";
 import { systemClock } from "../../../shared/clock.ts";
 import { jsonLog } from "../../../shared/log.ts";
 import { ok, rejected } from "../../../shared/result.ts";
-import type { AdsIdentity, Peer } from "../peer.ts";
+import type { AdsIdentity } from "../peer.ts";
 import { createAdsServer, type AdsServer, type AdsServerDeps } from "../server.ts";
 import type { AckEvent, NackEvent, SentEvent } from "../stream.ts";
 
@@ -41,7 +41,7 @@ export async function startAgent(
   const server = createAdsServer({
     authenticate: (token) =>
       Promise.resolve(token === "token" ? ok(anIdentity) : rejected("ISTHMUS_TOKEN", "not our token")),
-    classify: (_peer: Peer) => ({ key: classKey, proxy: { kind: "gateway" } }),
+    classify: () => ({ key: classKey, proxy: { kind: "gateway" } }),
     onClass: ({ wanted: isWanted, proxyClass }) => wanted.push(`${isWanted ? "+" : "-"}${proxyClass.key}`),
     taps: {
       onSent: (event) => sent.push(event),

@@ -24,7 +24,7 @@ export function anAssignment(name: string, ports: readonly number[]): JsonMessag
 
 /** Not bound; yet Envoy wants every listener's address to be its own. */
 export function aListener(name: string, routeTable: string, statPrefix = name): JsonMessage {
-  const port = 1 + ([...name].reduce((sum, letter) => sum * 31 + letter.charCodeAt(0), 0) % 60_000);
+  const port = 1 + (Buffer.from(name).reduce((sum, byte) => sum * 31 + byte, 0) % 60_000);
   return {
     name,
     address: { socket_address: { address: "127.0.0.1", port_value: port } },
@@ -66,12 +66,17 @@ export function aRouteTable(name: string, clusters: readonly string[]): JsonMess
   };
 }
 
+export function nameOf(value: JsonMessage): string {
+  const name = value["cluster_name"] ?? value["name"];
+  return typeof name === "string" ? name : "";
+}
+
 export type Lists = Readonly<Partial<Record<ResourceType, readonly JsonMessage[]>>>;
 
 export function aSet(lists: Lists): ResourceSet {
   const set = {} as Record<ResourceType, ReadonlyMap<string, JsonMessage>>;
   for (const type of resourceTypes) {
-    set[type] = new Map((lists[type] ?? []).map((value) => [String(value["cluster_name"] ?? value["name"]), value]));
+    set[type] = new Map((lists[type] ?? []).map((value) => [nameOf(value), value]));
   }
   return set;
 }

@@ -37,6 +37,8 @@ interface Response extends Batch {
   readonly nonce: string;
 }
 
+const companions: Readonly<Partial<Record<ResourceType, ResourceType>>> = { cds: "eds", lds: "rds" };
+
 interface Side {
   wildcard: boolean;
   /** The wildcard was never spelled "*". */
@@ -126,33 +128,37 @@ export function modelClient(
     }
   };
   const checkReferences = () => {
-    for (const side of [sides.lds, sides.rds]) {
-      for (const one of side.has.values()) {
-        for (const need of one.needs) {
-          if (need.type === "cds" && !sides.cds.has.has(need.name)) broken.push(`${one.name} -> ${need.name}`);
-        }
-      }
+    const users = [...sides.lds.has.values(), ...sides.rds.has.values()];
+    for (const { name, needs } of users) {
+      const dangling = needs.filter((need) => need.type === "cds" && !sides.cds.has.has(need.name));
+      broken.push(...dangling.map((need) => `${name} -> ${need.name}`));
     }
   };
   const drop = (side: Side, name: string) => {
     for (const need of side.has.get(name)?.needs ?? []) warming.delete(need.name);
     side.has.delete(name);
   };
-  const take = (side: Side, response: Response) => {
-    const companion = response.type === "cds" ? "eds" : "rds";
-    if (response.type === "eds" || response.type === "rds")
-      for (const one of response.carried) warming.delete(one.name);
-    for (const one of response.carried) {
-      if (!wants(side, one.name) || refuses.versions.has(one.version)) continue;
-      const changed = side.has.get(one.name)?.version !== one.version;
-      side.has.set(one.name, one);
-      if (!changed || (response.type !== "cds" && response.type !== "lds")) continue;
-      for (const need of one.needs) if (need.type === companion) warming.add(need.name);
+  const takeOne = (side: Side, one: EncodedResource) => {
+    const had = side.has.get(one.name);
+    side.has.set(one.name, one);
+    const companion = companions[one.type];
+    if (companion === undefined || had?.version === one.version) return;
+    // a changed cluster is a new one and needs its endpoints; listeners share the route tables that they know
+    const known = one.type === "lds" ? (had?.needs ?? []) : [];
+    for (const need of one.needs) {
+      if (need.type === companion && !known.some((two) => two.name === need.name)) warming.add(need.name);
     }
-    for (const name of response.removed) drop(side, name);
-    const statesAll = protocol === "sotw" && (response.type === "cds" || response.type === "lds");
-    const listed = new Set(response.carried.map((one) => one.name));
-    if (statesAll) for (const name of [...side.has.keys()]) if (!listed.has(name)) drop(side, name);
+  };
+  const take = (side: Side, { type, carried, removed }: Response) => {
+    if (type === "eds" || type === "rds") for (const one of carried) warming.delete(one.name);
+    const taken = carried.filter((one) => wants(side, one.name) && !refuses.versions.has(one.version));
+    for (const one of taken) takeOne(side, one);
+    for (const name of removed) drop(side, name);
+    if (protocol === "sotw" && (type === "cds" || type === "lds")) dropUnlisted(side, carried);
+  };
+  const dropUnlisted = (side: Side, carried: readonly EncodedResource[]) => {
+    const listed = new Set(carried.map((one) => one.name));
+    for (const name of [...side.has.keys()].filter((one) => !listed.has(one))) drop(side, name);
   };
   const client: ModelClient = {
     sides,
