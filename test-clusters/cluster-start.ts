@@ -184,6 +184,31 @@ async function startContainerd(place: ClusterPlace, holder: number, deps: Cluste
   });
 }
 
+interface KubeletStart {
+  readonly signal: AbortSignal;
+  readonly registered: () => Promise<boolean>;
+}
+
+/**
+ * containerd's socket is there before its CRI service answers, and a kubelet that meets that moment ends. A service
+ * manager would start it again, and so does this; any other end is a failure.
+ */
+async function startKubelet(
+  start: () => Promise<ProcessRecord>,
+  { signal, registered }: KubeletStart,
+): Promise<ProcessRecord> {
+  for (;;) {
+    const kubelet = await start();
+    while (isAlive(kubelet)) {
+      signal.throwIfAborted();
+      if (await registered()) return kubelet;
+      await pause(50);
+    }
+    const lastWords = await logTail(kubelet.spec.logFile);
+    if (!lastWords.includes("server is not initialized yet")) throw new Error(`kubelet ended: ${lastWords}`);
+  }
+}
+
 async function applyAddons(client: KubeClient, signal: AbortSignal): Promise<void> {
   for (const { path, object } of addons) {
     for (;;) {
@@ -225,12 +250,21 @@ export async function startCluster(place: ClusterPlace, deps: ClusterDeps): Prom
   const holder = await startHolder(place, deps);
   await Promise.all([startControlPlane(place, client, deps), startContainerd(place, holder, deps)]);
   const { start } = starter(place, deps);
-  const kubelet = await start("kubelet", inNode(holder, [deps.kube.programs.kubelet, ...programs.kubeletFlags(place)]));
+  const kubeletArgv = inNode(holder, [deps.kube.programs.kubelet, ...programs.kubeletFlags(place)]);
+  const nodePath = `/api/v1/nodes/${place.nodeName}`;
+  const kubelet = await startKubelet(() => start("kubelet", kubeletArgv), {
+    signal: deps.signal,
+    registered: () =>
+      client.get(nodePath).then(
+        () => true,
+        () => false,
+      ),
+  });
   await start("kube-proxy", inNetns(place.netns, [deps.kube.programs["kube-proxy"], ...programs.proxyFlags(place)]));
   await applyAddons(client, deps.signal);
   const limits = { ms: NODE_READY_MS, owner: kubelet, signal: deps.signal };
   await until(`node of ${place.cluster} Ready`, limits, async () => {
-    const node = await client.get<Conditioned>(`/api/v1/nodes/${place.nodeName}`).catch(() => ({}));
+    const node = await client.get<Conditioned>(nodePath).catch(() => ({}));
     return hasCondition(node, "Ready");
   });
   await until(`DNS of ${place.cluster} ready`, limits, async () => {

@@ -22,7 +22,7 @@ export interface HubProcess {
 export async function initHub(fleet: Fleet, product: Product): Promise<void> {
   const { address, dataDir } = fleet.hub;
   const advertise = `${address}:${GRPC_PORT}`;
-  await product.isthmus(["init", "--data", dataDir, "--fleet-domain", fleetDomain, "--advertise", advertise]);
+  await product.isthmus(["init", fleetDomain, "--data", dataDir, "--advertise", advertise]);
 }
 
 /** Starts the hub and waits until it is ready to serve. */
