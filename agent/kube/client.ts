@@ -25,6 +25,7 @@ export interface KubeClient {
   mergePatch(at: ObjectPath, body: JsonObject): Promise<JsonObject>;
   /** With `uid`: only that object, not a later one of the same name. */
   remove(at: ObjectPath, uid?: string): Promise<void>;
+  /** `limit` 0: everything in one answer. */
   listPage(at: ObjectPath, page: Selection & { limit: number; next: string }, signal: AbortSignal): Promise<ListPage>;
   /** Resolves when the server has accepted the watch. Ends when the server ends it; throws when it breaks. */
   watch(at: ObjectPath, from: WatchFrom, signal: AbortSignal): Promise<AsyncGenerator<readonly WatchEvent[]>>;
@@ -56,7 +57,11 @@ export function createClient(connection: Connection, given: Partial<ClientOption
       await exchange(wire, { method: "DELETE", at, body });
     },
     listPage: async (at, page, signal) => {
-      const query = { ...selectionQuery(page), limit: String(page.limit), ...(page.next && { continue: page.next }) };
+      const query = {
+        ...selectionQuery(page),
+        ...(page.limit > 0 && { limit: String(page.limit) }),
+        ...(page.next && { continue: page.next }),
+      };
       return pageOf(titleOf(at), await exchange(wire, { method: "GET", at, query, signal }));
     },
     watch: (at, from, signal) => openWatch(wire, at, from, signal),

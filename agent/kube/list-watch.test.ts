@@ -133,9 +133,10 @@ describe("a list in pages", () => {
     { name: "a connection that is lost", breakOff: (call) => call.stream.session?.socket.destroy() },
     { name: "an answer that is no list", breakOff: (call) => call.json(200, { kind: "Status" }) },
   ];
-  it.each(breaks)("that breaks off with $name deletes nothing", async ({ breakOff }) => {
+  it.each(breaks)("that breaks off with $name deletes nothing", async ({ name, breakOff }) => {
     let lists = 0;
     let watches = 0;
+    const limits: (string | null)[] = [];
     const api = await fake((call) => {
       if (call.query.get("watch") === "true") {
         watches += 1;
@@ -144,6 +145,7 @@ describe("a list in pages", () => {
         return;
       }
       const second = call.query.get("continue") === "more";
+      if (!second) limits.push(call.query.get("limit"));
       if (!second) lists += 1;
       if (second && lists === 2) breakOff(call);
       else if (second) call.json(200, listOf([namespace("b")], "9"));
@@ -153,6 +155,7 @@ describe("a list in pages", () => {
     await feed.until("the list after the broken one", () => lists === 3 && feed.states.at(-1)?.state === "synced");
     expect(feed.names()).toEqual(["a", "b"]);
     expect(feed.changes()).toBe(1);
+    expect(limits).toEqual(["500", "500", name === "an expired continue token" ? null : "500"]);
   });
 });
 

@@ -90,6 +90,7 @@ class Feed {
   /** When the last watch was accepted; undefined when none was since the last failure. */
   #openedMs: number | undefined;
   #absent = 0;
+  #wholeList = false;
   /** A list has succeeded since the resource was last known to be absent. */
   #served = false;
   #state: FeedState;
@@ -131,12 +132,16 @@ class Feed {
     const { client, clock, log, random } = this.#deps;
     if (this.#livedLong()) this.#attempt = 0;
     this.#openedMs = undefined;
+    const listing = this.#version === undefined;
     if (error.failure === "gone") this.#version = undefined;
+    // pages that expire while we read them: the next list comes in one piece
+    if (error.failure === "gone" && listing) this.#wholeList = true;
     if (error.failure === "not-found") {
       if (this.#tryNextVersion()) return;
     } else {
       this.#absent = 0;
-      this.#failed(error);
+      // a version that the server dropped is an ordinary end of a watch: the list that follows confirms or mends
+      if (error.failure !== "gone" || listing) this.#failed(error);
     }
     const delayMs = Math.max(backoffDelayMs(this.#attempt, backoff, random()), error.retryAfterMs);
     this.#attempt += 1;
@@ -152,7 +157,7 @@ class Feed {
   }
 
   async #list(signal: AbortSignal): Promise<string> {
-    const limit = this.#options.pageSize ?? PAGE_SIZE;
+    const limit = this.#wholeList ? 0 : (this.#options.pageSize ?? PAGE_SIZE);
     this.#sink.begin();
     let next = "";
     for (;;) {
@@ -163,6 +168,7 @@ class Feed {
       if (next === "") {
         this.#sink.commit();
         this.#absent = 0;
+        this.#wholeList = false;
         this.#served = true;
         this.#synced();
         return page.resourceVersion;
@@ -213,8 +219,6 @@ class Feed {
     const { state, sinceMs } = this.#state;
     const reason = error.message;
     if (!this.#everSynced) this.#enter({ state: "listing", sinceMs, reason });
-    // a version that the server dropped is an ordinary end: the list that follows at once confirms or mends
-    else if (error.failure === "gone" && this.#attempt === 0) return;
     else this.#enter({ state: "stale", sinceMs: state === "stale" ? sinceMs : this.#deps.clock.now(), reason });
   }
 

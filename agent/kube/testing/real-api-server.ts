@@ -130,6 +130,10 @@ function start(program: string, flags: readonly string[], directory: string): Ch
   const log = openSync(join(directory, `${basename(program)}.log`), "a");
   const child = spawn(program, flags, { stdio: ["ignore", log, log], cwd: directory });
   closeSync(log);
+  // a test that is cut short must leave no server behind
+  const kill = () => child.kill("SIGKILL");
+  process.once("exit", kill);
+  child.once("exit", () => process.off("exit", kill));
   return child;
 }
 

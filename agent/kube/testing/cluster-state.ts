@@ -1,0 +1,88 @@
+// A Kube on a real API server with our CRDs, for the tests of this folder; and the objects they write.
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseAllDocuments } from "yaml";
+import { jsonLog } from "../../../shared/log.ts";
+import type { KubeClient } from "../client.ts";
+import { fieldOf, type JsonObject } from "../json.ts";
+import { openKube, type Kube, type KubeConfig } from "../kube.ts";
+import type { ObjectPath, ResourceType } from "../resources.ts";
+
+export interface OpenedKube {
+  readonly kube: Kube;
+  close(): Promise<void>;
+}
+
+/** Opens and waits for the first complete lists. */
+export async function opened(kubeconfig: string, more: Partial<KubeConfig> = {}): Promise<OpenedKube> {
+  const log = jsonLog("error", (line) => void process.stderr.write(line));
+  const kube = await openKube({ connection: { kind: "kubeconfig", path: kubeconfig }, log, ...more });
+  const abort = new AbortController();
+  const done = kube.run(abort.signal);
+  const close = async () => {
+    abort.abort();
+    await done;
+  };
+  await kube.whenSynced(AbortSignal.timeout(30_000)).catch(async (error: unknown) => {
+    await close();
+    throw error;
+  });
+  return { kube, close };
+}
+
+const crdResource: ResourceType = {
+  group: "apiextensions.k8s.io",
+  version: "v1",
+  plural: "customresourcedefinitions",
+  kind: "CustomResourceDefinition",
+};
+
+/** Applies the CRDs of the chart and returns when the API server serves every one of them. */
+export async function installCrds(client: KubeClient): Promise<void> {
+  const directory = join(import.meta.dirname, "../../../deploy/charts/agent/crds");
+  for (const file of readdirSync(directory)) {
+    for (const document of parseAllDocuments(readFileSync(join(directory, file), "utf8"))) {
+      await installCrd(client, document.toJS() as JsonObject);
+    }
+  }
+}
+
+async function installCrd(client: KubeClient, crd: JsonObject): Promise<void> {
+  const at = { resource: crdResource, name: String(fieldOf(crd, "metadata", "name")) };
+  await client.apply(at, crd, true);
+  const signal = AbortSignal.timeout(20_000);
+  const selection = { fieldSelector: `metadata.name=${at.name}` };
+  const list = await client.listPage({ resource: crdResource }, { ...selection, limit: 1, next: "" }, signal);
+  if (list.items.some(isEstablished)) return;
+  const from = { ...selection, resourceVersion: list.resourceVersion, timeoutSeconds: 20, inactivityMs: 20_000 };
+  for await (const batch of await client.watch({ resource: crdResource }, from, signal)) {
+    if (batch.some(({ object }) => isEstablished(object))) return;
+  }
+  throw new Error(`${at.name} is not served`);
+}
+
+function isEstablished(crd: unknown): boolean {
+  const conditions = fieldOf(crd, "status", "conditions");
+  return (
+    Array.isArray(conditions) &&
+    conditions.some((item) => fieldOf(item, "type") === "Established" && fieldOf(item, "status") === "True")
+  );
+}
+
+export function object(resource: ResourceType, namespace: string, name: string, rest: JsonObject = {}): JsonObject {
+  const apiVersion = resource.group === "" ? resource.version : `${resource.group}/${resource.version}`;
+  const { metadata, ...body } = rest;
+  const names = namespace === "" ? { name } : { namespace, name };
+  return { apiVersion, kind: resource.kind, metadata: { ...names, ...(metadata as JsonObject | undefined) }, ...body };
+}
+
+export async function write(
+  client: KubeClient,
+  resource: ResourceType,
+  key: string,
+  rest: JsonObject = {},
+): Promise<JsonObject> {
+  const [namespace = "", name = ""] = key.includes("/") ? key.split("/") : ["", key];
+  const at: ObjectPath = namespace === "" ? { resource, name } : { resource, namespace, name };
+  return await client.apply(at, object(resource, namespace, name, rest), true);
+}
