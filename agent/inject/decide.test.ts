@@ -66,6 +66,31 @@ test("asked again about what it injected, it changes nothing", () => {
   }
 });
 
+test("containers that another webhook adds after us are taken in when we are asked again", () => {
+  const first = parse(readFileSync(join(testdata, "probes-and-hooks", "pod.yaml"), "utf8")) as Pod;
+  const injected = patched(first) as { spec: { containers: unknown[]; initContainers: unknown[] } };
+  injected.spec.initContainers.unshift({ name: "vault-init", image: "vault:1" });
+  injected.spec.containers.unshift({
+    name: "vault",
+    image: "vault:1",
+    livenessProbe: { httpGet: { path: "/health", port: 8200 } },
+    readinessProbe: { tcpSocket: { port: 8200 } },
+    lifecycle: { preStop: { httpGet: { path: "/end", port: 8200 } } },
+  });
+  const again = patched(injected) as typeof injected & Pod;
+  const names = again.spec.initContainers.map((container) => (container as { name: string }).name);
+  expect(names).toEqual(["vault-init", "isthmus-init", "isthmus-proxy"]);
+  const annotation = again.metadata.annotations?.["isthmus.dev/probes"] ?? "";
+  expect(annotation.split(",").filter((entry) => entry.endsWith(":8200"))).toHaveLength(2);
+  // what was rewritten before is as it was
+  expect(annotation.split(",")).toEqual(expect.arrayContaining(["15901=forward:8080", "15905=forward:9000"]));
+  expect(again.spec.containers.slice(1)).toEqual(injected.spec.containers.slice(1));
+  const rules = JSON.stringify(again.spec.initContainers[1]);
+  for (const entry of annotation.split(",")) expect(rules).toContain(entry.slice(0, 5));
+  expect(JSON.stringify(again.spec.containers[0])).not.toContain(":8200");
+  expect(decide(again)).toEqual({ ok: true, value: { inject: false, reason: "already-injected", patch: [] } });
+});
+
 test("the container's command line, as the kubelet expands it, gives Envoy the whole bootstrap", () => {
   const settings = someSettings({ agent: { host: "agent$(POD_NAME)$$.example", port: 15128 } });
   const facts = parsePodToInject(aPod());

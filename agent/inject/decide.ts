@@ -1,22 +1,23 @@
 // Decides what the webhook does with one pod: leave it alone (and why), refuse it (what must be mended), or which patch makes it
-// a member of the mesh. A function of its arguments; webhook-server.ts carries question and answer. Asked twice about the same
-// pod (reinvocation), it leaves what it did the first time as it is.
-import { err, ok, type Problem, type Result } from "../../shared/result.ts";
+// a member of the mesh. A function of its arguments; webhook-server.ts carries question and answer. Asked again about the
+// same pod (reinvocation), it keeps what it did the first time and only takes in what others have added since.
+import { err, ok, type Result } from "../../shared/result.ts";
+import type { Probe } from "../xds/bootstrap-listeners.ts";
 import { injectionWish, readExclusions, type Annotations } from "./annotations.ts";
 import { pointerSegment, prepend, setEntries, type PatchOperation } from "./json-patch.ts";
-import type { PodFacts } from "./pod.ts";
-import { rewriteProbes } from "./probes.ts";
+import { checkPod } from "./pod-check.ts";
+import type { ContainerFacts, PodFacts } from "./pod.ts";
+import { parseProbes, probesAnnotation, probesText, rewriteProbes, type RewrittenProbes } from "./probes.ts";
 import { redirectRules } from "./redirect-rules.ts";
 import {
   injectedLabel,
   initContainer,
   proxyContainer,
   proxyPorts,
-  proxyUid,
   systemNamespace,
   type InjectionSettings,
 } from "./settings.ts";
-import { fileAnnotations, proxySidecar, redirectContainer, sidecarVolumeNames, sidecarVolumes } from "./sidecar.ts";
+import { fileAnnotations, proxySidecar, redirectContainer, sidecarVolumes } from "./sidecar.ts";
 
 export interface NamespaceFacts {
   readonly name: string;
@@ -58,50 +59,6 @@ function skipReason(pod: PodFacts, namespace: NamespaceFacts): Result<SkipReason
   return ok(pod.windows ? "windows" : undefined);
 }
 
-/** Everything in a pod that would not work beside the sidecar, said at admission rather than by a crash loop. */
-function checkPod(pod: PodFacts): readonly Problem[] {
-  const containers = [...pod.initContainers, ...pod.containers];
-  const names = new Set([proxyContainer, initContainer]);
-  const reserved = new Set<number>([
-    ...[proxyPorts.outbound, proxyPorts.inbound, proxyPorts.admin, proxyPorts.readiness, proxyPorts.metrics],
-  ]);
-  const isReserved = (port: number) =>
-    reserved.has(port) || (port >= proxyPorts.firstProbe && port <= proxyPorts.lastProbe);
-  const problem = (code: string, message: string, field: string): Problem => ({ code, message, field });
-  const asProxy = `runs as user ${proxyUid}, whose traffic is never redirected: choose another runAsUser`;
-  return [
-    ...(pod.runAsUser === proxyUid
-      ? [problem("ISTHMUS_USER_RESERVED", `the pod ${asProxy}`, "spec.securityContext")]
-      : []),
-    ...containers.flatMap((container) => [
-      ...(container.runAsUser === proxyUid
-        ? [problem("ISTHMUS_USER_RESERVED", `container "${container.name}" ${asProxy}`, "spec.containers")]
-        : []),
-      ...(names.has(container.name)
-        ? [
-            problem(
-              "ISTHMUS_NAME_RESERVED",
-              `container name "${container.name}" belongs to the mesh`,
-              "spec.containers",
-            ),
-          ]
-        : []),
-      ...container.ports
-        .filter(({ port }) => isReserved(port))
-        .map(({ port }) =>
-          problem(
-            "ISTHMUS_PORT_RESERVED",
-            `port ${port} of container "${container.name}" belongs to the sidecar`,
-            "spec.containers",
-          ),
-        ),
-    ]),
-    ...pod.volumeNames
-      .filter((name) => sidecarVolumeNames.includes(name))
-      .map((name) => problem("ISTHMUS_NAME_RESERVED", `volume name "${name}" belongs to the mesh`, "spec.volumes")),
-  ];
-}
-
 /** A pod that says it is injected and is not would be called as if it had an identity. */
 function withoutFalseLabel(pod: PodFacts): readonly PatchOperation[] {
   if (!Object.hasOwn(pod.labels, injectedLabel)) return [];
@@ -119,31 +76,75 @@ function scrapeAnnotations(pod: PodFacts, namespace: NamespaceFacts): Readonly<R
   };
 }
 
+/** The pod's own containers: an application's native sidecars are probed like it. */
+function ownContainers(pod: PodFacts): readonly ContainerFacts[] {
+  const ours: readonly string[] = [initContainer, proxyContainer];
+  return [...pod.containers, ...pod.initContainers].filter(({ name }) => !ours.includes(name));
+}
+
+interface Sidecar {
+  readonly init: unknown;
+  readonly proxy: unknown;
+  readonly probes: RewrittenProbes;
+  /** What changes with the probes. */
+  readonly annotations: Readonly<Record<string, string>>;
+}
+
+function sidecarOf(pod: PodFacts, settings: InjectionSettings, known: readonly Probe[]): Result<Sidecar> {
+  const exclusions = readExclusions(pod.annotations, settings.exclusions);
+  if (!exclusions.ok) return exclusions;
+  const rewritten = rewriteProbes(ownContainers(pod), exclusions.value.inboundPorts, known);
+  if (!rewritten.ok) return rewritten;
+  const { probes } = rewritten.value;
+  const openPorts = [proxyPorts.readiness, proxyPorts.metrics, ...probes.map((probe) => probe.port)];
+  const rules = redirectRules({ exclusions: exclusions.value, openPorts });
+  return ok({
+    init: redirectContainer(settings, rules),
+    proxy: proxySidecar(settings, probes),
+    probes: rewritten.value,
+    annotations: probes.length === 0 ? {} : { [probesAnnotation]: probesText(probes) },
+  });
+}
+
 function buildPatch(
   pod: PodFacts,
   namespace: NamespaceFacts,
   settings: InjectionSettings,
 ): Result<readonly PatchOperation[]> {
-  const exclusions = readExclusions(pod.annotations, settings.exclusions);
-  if (!exclusions.ok) return exclusions;
-  // what the pod's author put beside the application as a native sidecar is probed like it
-  const probes = rewriteProbes([...pod.containers, ...pod.initContainers], exclusions.value.inboundPorts);
-  if (!probes.ok) return probes;
-  const openPorts = [proxyPorts.readiness, proxyPorts.metrics, ...probes.value.probes.map((probe) => probe.port)];
-  const rules = redirectRules({ exclusions: exclusions.value, openPorts });
+  const sidecar = sidecarOf(pod, settings, []);
+  if (!sidecar.ok) return sidecar;
+  const { init, proxy, probes, annotations } = sidecar.value;
   return ok([
     // first, as they name containers by position
-    ...probes.value.patch,
-    ...prepend("/spec/initContainers", pod.hasInitContainers, [
-      redirectContainer(settings, rules),
-      proxySidecar(settings, probes.value.probes),
-    ]),
+    ...probes.patch,
+    ...prepend("/spec/initContainers", pod.hasInitContainers, [init, proxy]),
     ...prepend("/spec/volumes", pod.hasVolumes, sidecarVolumes()),
     ...setEntries("/metadata/labels", pod.hasLabels, { [injectedLabel]: "true" }),
     ...setEntries("/metadata/annotations", pod.hasAnnotations, {
       ...fileAnnotations(),
+      ...annotations,
       ...scrapeAnnotations(pod, namespace),
     }),
+  ]);
+}
+
+/** Another webhook may add containers after us; when the API server asks again, their probes are taken in too. */
+function amendPatch(pod: PodFacts, settings: InjectionSettings): Result<readonly PatchOperation[]> {
+  const known = parseProbes(pod.annotations[probesAnnotation] ?? "");
+  if (!known.ok) return known;
+  const sidecar = sidecarOf(pod, settings, known.value);
+  if (!sidecar.ok) return sidecar;
+  const { init, proxy, probes, annotations } = sidecar.value;
+  if (probes.patch.length === 0) return ok([]);
+  const replace = (name: string, value: unknown): readonly PatchOperation[] => {
+    const position = pod.initContainers.findIndex((container) => container.name === name);
+    return position < 0 ? [] : [{ op: "replace", path: `/spec/initContainers/${position}`, value }];
+  };
+  return ok([
+    ...probes.patch,
+    ...replace(initContainer, init),
+    ...replace(proxyContainer, proxy),
+    ...setEntries("/metadata/annotations", pod.hasAnnotations, annotations),
   ]);
 }
 
@@ -154,7 +155,10 @@ export function decideInjection(
 ): Result<Injection> {
   const skip = skipReason(pod, namespace);
   if (!skip.ok) return skip;
-  if (skip.value === "already-injected") return ok({ inject: false, reason: skip.value, patch: [] });
+  if (skip.value === "already-injected") {
+    const amended = amendPatch(pod, settings);
+    return amended.ok ? ok({ inject: false, reason: skip.value, patch: amended.value }) : amended;
+  }
   if (skip.value !== undefined) return ok({ inject: false, reason: skip.value, patch: withoutFalseLabel(pod) });
   const problems = checkPod(pod);
   if (problems.length > 0) return err(problems);

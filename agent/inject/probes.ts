@@ -2,7 +2,7 @@
 // listener that wants mutual TLS. Each is pointed at a listener of Envoy outside the redirect instead, which passes it on to the
 // application's own port over loopback (Probe in agent/xds/bootstrap-listeners.ts). exec runs inside the pod and stays as it is.
 import type { Problem, Result } from "../../shared/result.ts";
-import { err, ok } from "../../shared/result.ts";
+import { err, ok, rejected } from "../../shared/result.ts";
 import type { Probe } from "../xds/bootstrap-listeners.ts";
 import type { PatchOperation } from "./json-patch.ts";
 import type { ContainerFacts, HandlerFacts } from "./pod.ts";
@@ -48,6 +48,35 @@ function rewritten({ handler }: Handled, port: number): readonly PatchOperation[
   ];
 }
 
+/** Where an injected pod says which listener stands for which port, for a later invocation and for people. */
+export const probesAnnotation = "isthmus.dev/probes";
+
+export function probesText(probes: readonly Probe[]): string {
+  return probes.map(({ port, check, targetPort }) => `${port}=${check}:${targetPort}`).join(",");
+}
+
+export function parseProbes(text: string): Result<readonly Probe[]> {
+  const probes: Probe[] = [];
+  for (const entry of text === "" ? [] : text.split(",")) {
+    const [, port = "", check, target = ""] = /^([0-9]{5})=(forward|connect):([0-9]{1,5})$/.exec(entry) ?? [];
+    const probe: Probe = {
+      port: Number(port),
+      check: check === "connect" ? check : "forward",
+      targetPort: Number(target),
+    };
+    if (probe.port < proxyPorts.firstProbe || probe.port > proxyPorts.lastProbe || !isPort(probe.targetPort)) {
+      const field = `metadata.annotations[${probesAnnotation}]`;
+      return rejected("ISTHMUS_PROBES_ANNOTATION", `"${entry}" cannot be read`, field);
+    }
+    probes.push(probe);
+  }
+  return ok(probes);
+}
+
+function isPort(port: number): boolean {
+  return port >= 1 && port <= 65_535;
+}
+
 function tooMany(container: ContainerFacts): Problem {
   return {
     code: "ISTHMUS_PROBE_PORTS",
@@ -56,23 +85,27 @@ function tooMany(container: ContainerFacts): Problem {
   };
 }
 
-/** `containers` in the order of the pod; `passedPorts` are outside the redirect. */
+/**
+ * `containers` in the order of the pod; `passedPorts` are outside the redirect. `known` are those of an earlier invocation, which
+ * keep their ports: what points at one has been rewritten already.
+ */
 export function rewriteProbes(
   containers: readonly ContainerFacts[],
   passedPorts: readonly number[],
+  known: readonly Probe[] = [],
 ): Result<RewrittenProbes> {
-  const passed = new Set(passedPorts);
-  const probes = new Map<number, Probe>();
+  const passed = new Set([...passedPorts, ...known.map((probe) => probe.port)]);
+  const probes = new Map(known.map((probe) => [probe.port, probe]));
   const patch: PatchOperation[] = [];
   // hooks have no place of their own: they take one behind those of all containers, shared by target
-  let next = proxyPorts.firstProbe + slots.length * containers.length;
+  let next = Math.max(proxyPorts.firstProbe + slots.length * containers.length, ...known.map(({ port }) => port + 1));
   for (const [index, container] of containers.entries()) {
     for (const handled of handledOf(container, passed)) {
       const { targetPort, check } = handled;
       const slot = slots.indexOf(handled.handler.field);
       const shared = [...probes.values()].find((probe) => probe.targetPort === targetPort && probe.check === check);
       const ownPort = proxyPorts.firstProbe + slots.length * index + slot;
-      const port = slot >= 0 ? ownPort : (shared?.port ?? next++);
+      const port = slot >= 0 && !probes.has(ownPort) ? ownPort : (shared?.port ?? next++);
       if (port > proxyPorts.lastProbe) return err([tooMany(container)]);
       probes.set(port, { port, check, targetPort });
       patch.push(...rewritten(handled, port));
