@@ -219,7 +219,7 @@ const runtime: JsonMessage = {
   layers: [
     {
       name: "static",
-      static_layer: { "re2.max_program_size.error_level": 20_000, "re2.max_program_size.warn_level": 20_000 },
+      static_layer: { "re2.max_program_size.error_level": 10_000, "re2.max_program_size.warn_level": 10_000 },
     },
     { name: "admin", admin_layer: {} },
   ],

@@ -2,10 +2,11 @@
 // protocol), the local application, exported ports at the gateway, and what leaves the mesh. Called by translate.
 import type { FleetDomain } from "../../shared/ids.ts";
 import type { AppProtocol } from "../ir/types.ts";
+import { plaintextMark } from "./endpoints.ts";
 import { fixedNames, formatName, type LocalProtocol } from "./names.ts";
 import type { JsonMessage } from "./resource.ts";
 import { upstreamTls } from "./tls.ts";
-import { fromAds, typed } from "./typed-config.ts";
+import { extension, fromAds, typed } from "./typed-config.ts";
 
 const UNLIMITED = 4294967295;
 
@@ -80,8 +81,23 @@ export interface UpstreamInput {
   readonly protocol: AppProtocol;
   /** The address that the application chose is the endpoint (headless services: a pod is called by its own address). */
   readonly byAddress: boolean;
+  /** Some endpoints have no sidecar and are marked so (TCP in permissive mode). */
+  readonly plaintextToo: boolean;
   readonly fleet: FleetDomain;
 }
+
+const plaintextMatch: JsonMessage = {
+  transport_socket_matches: [
+    {
+      name: plaintextMark,
+      match: { [plaintextMark]: true },
+      transport_socket: extension(
+        "envoy.transport_sockets.raw_buffer",
+        "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
+      ),
+    },
+  ],
+};
 
 /** A service port as its clients see it. */
 export function upstreamCluster(input: UpstreamInput): JsonMessage {
@@ -101,8 +117,14 @@ export function upstreamCluster(input: UpstreamInput): JsonMessage {
     common_lb_config: { healthy_panic_threshold: { value: 0 } },
     ...deadPeerDetection,
     ...(isHttp(input.protocol) ? meshHttp : {}),
+    ...(input.plaintextToo ? plaintextMatch : {}),
     transport_socket: upstreamTls(input.identities, input.fleet),
   };
+}
+
+/** Pods without a sidecar, in permissive mode: what the caller spoke, unencrypted (plaintext.ts). */
+export function plaintextHttpCluster(name: string, protocol: AppProtocol): JsonMessage {
+  return { ...exportCluster(name), ...localHttpOptions(protocol === "http" ? "same" : "h2") };
 }
 
 /** An exported port at the gateway: the pods themselves; TLS passes through to them. */

@@ -13,6 +13,9 @@ const MAX_WEIGHT = 1_000_000;
 /** TEST-NET-1 (RFC 5737): valid and never routed. Always UNHEALTHY, so never dialled either. */
 const PHANTOM_ADDRESS = "192.0.2.1";
 
+/** Marks an endpoint without a sidecar for `transport_socket_matches`. */
+export const plaintextMark = "plaintext";
+
 const policy: JsonMessage = { overprovisioning_factor: 100, weighted_priority_health: true };
 
 interface Capacity {
@@ -21,6 +24,7 @@ interface Capacity {
   readonly hostname: string;
   readonly weight: number;
   readonly healthy: boolean;
+  readonly plaintext: boolean;
 }
 
 function lbEndpoint(capacity: Capacity): JsonMessage {
@@ -29,6 +33,9 @@ function lbEndpoint(capacity: Capacity): JsonMessage {
     endpoint: capacity.hostname === "" ? { address } : { address, hostname: capacity.hostname },
     health_status: capacity.healthy ? "HEALTHY" : "UNHEALTHY",
     load_balancing_weight: capacity.weight,
+    ...(capacity.plaintext
+      ? { metadata: { filter_metadata: { "envoy.transport_socket_match": { [plaintextMark]: true } } } }
+      : {}),
   };
 }
 
@@ -39,6 +46,7 @@ function localCapacity(endpoint: LocalEndpoint): Capacity {
     hostname: "",
     weight: WEIGHT_PER_POD,
     healthy: endpoint.ready,
+    plaintext: !endpoint.meshed,
   };
 }
 
@@ -59,12 +67,20 @@ function remoteCapacity(backend: RemoteBackend, index: number): readonly Capacit
     hostname: backend.sni,
     weight,
     healthy,
+    plaintext: false,
   }));
   const missing = total - backend.ready;
   if (!healthy || missing === 0) return gateways;
   return [
     ...gateways,
-    { address: PHANTOM_ADDRESS, port: index + 1, hostname: "", weight: shareOf(missing, 1), healthy: false },
+    {
+      address: PHANTOM_ADDRESS,
+      port: index + 1,
+      hostname: "",
+      weight: shareOf(missing, 1),
+      healthy: false,
+      plaintext: false,
+    },
   ];
 }
 

@@ -95,7 +95,7 @@ export function outboundListener({ visible, addresses, outboundDefault }: Outbou
     .filter(({ protocol }) => protocol === "tcp-server-first")
     .map(({ port }) => port);
   const destinations = visible.map(({ view }) => ({
-    addresses: view.service.vips,
+    addresses: view.addresses,
     port: view.port.port,
     chain: view.name,
   }));

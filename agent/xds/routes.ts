@@ -50,12 +50,26 @@ const retryUndelivered: JsonMessage = {
   ...otherHostsAndPriorities,
 };
 
-function clientRoute(match: JsonMessage, cluster: string, retry: JsonMessage): JsonMessage {
-  return { match: { prefix: "/", ...match }, route: { cluster, timeout: "0s", retry_policy: retry } };
+/** A cluster and how much of a service's ready pods it holds. */
+export interface Share {
+  readonly cluster: string;
+  readonly weight: number;
 }
 
-/** Routes of a client to one service port; `name` is also the upstream cluster. */
-export function outboundRoutes(name: string): JsonMessage {
+/** Envoy refuses weights that are all zero; a service with nothing ready answers 503 from its first cluster. */
+function target(shares: readonly Share[]): JsonMessage {
+  const ready = shares.filter(({ weight }) => weight > 0);
+  const [only] = ready.length === 0 ? shares : ready;
+  if (ready.length <= 1) return { cluster: only?.cluster ?? "" };
+  return { weighted_clusters: { clusters: ready.map(({ cluster, weight }) => ({ name: cluster, weight })) } };
+}
+
+function clientRoute(match: JsonMessage, shares: readonly Share[], retry: JsonMessage): JsonMessage {
+  return { match: { prefix: "/", ...match }, route: { ...target(shares), timeout: "0s", retry_policy: retry } };
+}
+
+/** Routes of a client to one service port; `name` is also its cluster, which takes everything unless `shares` says otherwise. */
+export function outboundRoutes(name: string, shares: readonly Share[] = [{ cluster: name, weight: 1 }]): JsonMessage {
   const idempotent = { headers: [{ name: ":method", string_match: { safe_regex: { regex: idempotentMethods } } }] };
   return {
     name,
@@ -65,10 +79,13 @@ export function outboundRoutes(name: string): JsonMessage {
         name,
         domains: ["*"],
         request_headers_to_add: [
-          { header: { key: protocolHeader, value: "%PROTOCOL%" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
+          {
+            header: { key: protocolHeader, value: "%PROTOCOL%" },
+            append_action: "OVERWRITE_IF_EXISTS_OR_ADD",
+          },
         ],
         response_headers_to_remove: [failureHeader],
-        routes: [clientRoute(idempotent, name, retryIdempotent), clientRoute({}, name, retryUndelivered)],
+        routes: [clientRoute(idempotent, shares, retryIdempotent), clientRoute({}, shares, retryUndelivered)],
       },
     ],
   };

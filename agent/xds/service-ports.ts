@@ -6,6 +6,7 @@ import { isHttp, upstreamCluster } from "./clusters.ts";
 import { accountKey } from "./grants.ts";
 import { portChain } from "./listeners.ts";
 import { formatName } from "./names.ts";
+import { plaintextHttp, unmeshedPods, type PlaintextHttp } from "./plaintext.ts";
 import { remembered } from "./remembered.ts";
 import type { JsonMessage } from "./resource.ts";
 import { outboundRoutes } from "./routes.ts";
@@ -20,6 +21,11 @@ export interface PortView {
   readonly meshed: readonly LocalEndpoint[];
   /** `namespace/account` of those, sorted. */
   readonly accounts: readonly string[];
+  /** Pods of the cluster itself: those, and for TCP in permissive mode the others too. */
+  readonly local: readonly LocalEndpoint[];
+  readonly plaintext: PlaintextHttp | undefined;
+  /** Destinations that lead here. */
+  readonly addresses: readonly string[];
   /** The application's choice of pod is kept (headless services): no EDS. */
   readonly byAddress: boolean;
   readonly chain: JsonMessage;
@@ -29,12 +35,22 @@ export interface PortView {
   readonly shape: string;
 }
 
-function portView(service: ServiceIr, port: ServicePortIr, fleet: FleetDomain): PortView {
+interface Settings {
+  readonly fleet: FleetDomain;
+  readonly permissive: boolean;
+}
+
+function portView(service: ServiceIr, port: ServicePortIr, { fleet, permissive }: Settings): PortView {
+  const { protocol } = port;
   const parts = { scope: service.scope, namespace: service.namespace, service: service.name, port: port.port };
   const name = formatName({ kind: "outbound", ...parts });
   const identitiesName = formatName({ kind: "identities", ...parts });
   const meshed = port.local.filter((endpoint) => endpoint.meshed);
   const byAddress = service.headless && service.scope === "cluster";
+  const addresses = byAddress ? [...new Set(meshed.map(({ address }) => address))].sort() : service.vips;
+  const plaintext = plaintextHttp({ service, port, name, meshed, permissive });
+  const plaintextTcp = isHttp(protocol) ? [] : unmeshedPods({ service, port, permissive });
+  const plaintextToo = plaintextTcp.length > 0;
   return {
     service,
     port,
@@ -42,11 +58,14 @@ function portView(service: ServiceIr, port: ServicePortIr, fleet: FleetDomain): 
     identitiesName,
     meshed,
     accounts: [...new Set(meshed.map((endpoint) => accountKey(service.namespace, endpoint.serviceAccount)))].sort(),
+    local: [...meshed, ...plaintextTcp],
+    plaintext,
+    addresses,
     byAddress,
-    chain: portChain(name, port.protocol),
-    cluster: upstreamCluster({ name, identities: identitiesName, protocol: port.protocol, byAddress, fleet }),
-    routes: isHttp(port.protocol) ? outboundRoutes(name) : undefined,
-    shape: JSON.stringify([name, port.protocol, service.vips]),
+    chain: portChain(name, protocol),
+    cluster: upstreamCluster({ name, identities: identitiesName, protocol, byAddress, plaintextToo, fleet }),
+    routes: isHttp(protocol) ? outboundRoutes(name, plaintext?.shares) : undefined,
+    shape: JSON.stringify([name, protocol, addresses]),
   };
 }
 
@@ -74,9 +93,14 @@ function add(index: Map<string, PortView[]>, key: string, view: PortView): void 
   else known.push(view);
 }
 
-function buildView(services: readonly ServiceIr[], fleet: FleetDomain): MeshView {
+function settingsKey({ fleet, permissive }: Settings): string {
+  return `${fleet}|${permissive}`;
+}
+
+function buildView(services: readonly ServiceIr[], settings: Settings): MeshView {
+  const key = settingsKey(settings);
   const views = services.flatMap((service) =>
-    remembered(service, `views|${fleet}`, () => service.ports.map((port) => portView(service, port, fleet))),
+    remembered(service, `views|${key}`, () => service.ports.map((port) => portView(service, port, settings))),
   );
   const ports = views.filter((view) => !isOutsideMesh(view));
   const byAccount = new Map<string, PortView[]>();
@@ -97,5 +121,6 @@ function buildView(services: readonly ServiceIr[], fleet: FleetDomain): MeshView
 
 /** Once per set of services, however many proxies ask. */
 export function meshView(ir: MeshIr): MeshView {
-  return remembered(ir.services, `mesh|${ir.fleetDomain}`, () => buildView(ir.services, ir.fleetDomain));
+  const settings = { fleet: ir.fleetDomain, permissive: ir.permissive };
+  return remembered(ir.services, `mesh|${settingsKey(settings)}`, () => buildView(ir.services, settings));
 }

@@ -64,6 +64,10 @@ function addVisiblePort(resources: Resources, { view, local }: VisiblePort, ir: 
       remembered(local, "eds", () => loadAssignment({ name, local, remote: port.remote })),
     );
   }
+  if (view.plaintext !== undefined) {
+    put(resources.cds, view.plaintext.cluster);
+    put(resources.eds, view.plaintext.assignment);
+  }
   const { identities } = port;
   const secret = () => identitiesSecret({ name: identitiesName, identities, fleet: ir.fleetDomain, rootsPem });
   resources.sds.set(identitiesName, remembered(view, `identities|${rootsPem}`, secret));

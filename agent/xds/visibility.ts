@@ -24,7 +24,7 @@ function reachableOf(view: PortView, reachable: ReadonlySet<string>): readonly L
 
 /** In permissive mode: everything, the same for all. */
 export function everythingVisible(mesh: MeshView): readonly VisiblePort[] {
-  return mesh.ports.map((view) => ({ view, local: view.meshed }));
+  return mesh.ports.map((view) => ({ view, local: view.local }));
 }
 
 /** What grants to a caller let it see. */
