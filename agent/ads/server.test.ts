@@ -110,8 +110,10 @@ describe("a delta stream", () => {
     const { message } = await envoy.next();
     const [resource] = message["resources"] as readonly { readonly version: string }[];
     envoy.close();
+    await until("the old stream is gone", () => agent.server.counters().streams === 0);
     const again = client();
     again.send("cds", { initial_resource_versions: { cart: resource?.version ?? "" } });
+    await until("the new one is served", () => agent.server.classes().some((one) => one.served !== undefined));
     expect(await again.silent(100)).toBe(true);
     agent.server.publish(classKey, aSnapshot(aMesh(["cart", "pay"])));
     expect((await again.next()).names).toEqual(["pay"]);
