@@ -13,6 +13,7 @@ import type { Membership } from "./kube/membership-config-map.ts";
 import { parseNamespace } from "./kube/parse/namespace.ts";
 import { namespaces } from "./kube/resources.ts";
 import { secretStore } from "./kube/secret-store.ts";
+import { ensureTrust } from "./kube/trust-config-maps.ts";
 import type { AgentMetrics } from "./metrics.ts";
 
 const PROXY_MEMORY_LIMIT_BYTES = 256 * 1024 * 1024;
@@ -24,6 +25,7 @@ export interface InjectorDeps {
   readonly metrics: AgentMetrics;
   readonly clock: Clock;
   readonly log: Log;
+  readonly rootsPem: () => string;
   readonly onBundle: (caBundlePem: string) => void;
 }
 
@@ -71,7 +73,11 @@ export async function startInjector(deps: InjectorDeps): Promise<Task> {
     port: config.webhookPort,
     certificate: first.certificate,
     settings: () => settings,
-    namespace: (name, signal) => namespaceFacts(kube, name, signal),
+    namespace: async (name, signal) => {
+      const facts = await namespaceFacts(kube, name, signal);
+      if (facts?.meshed === true) await ensureTrust(kube, name, deps.rootsPem());
+      return facts;
+    },
     observe: (outcome) => metrics.admissions.inc({ outcome }),
     log,
   });

@@ -29,13 +29,20 @@ export interface Leader {
   readonly tasks: readonly Task[];
   /** After every push. */
   settled(settled: Settled, hub: HubView): void;
-  rootsPem(pem: string): void;
+  /** From the next push on. */
   webhookBundle(pem: string): void;
   remote(state: RemoteState): void;
   problems(): readonly Problem[];
 }
 
-export function createLeader(kube: Kube, copy: RegistryCopy, membership: Membership): Leader {
+export interface LeaderDeps {
+  readonly kube: Kube;
+  readonly copy: RegistryCopy;
+  readonly membership: Membership;
+  readonly rootsPem: () => string;
+}
+
+export function createLeader({ kube, copy, membership, rootsPem }: LeaderDeps): Leader {
   const imports = createImportsWriter(kube);
   const exports = createExportWriter(kube);
   const events = createEventWriter(kube);
@@ -50,16 +57,22 @@ export function createLeader(kube: Kube, copy: RegistryCopy, membership: Members
       await kube.clock.sleep(COPY_SPACING_MS, signal);
     },
   });
-  joined.want(membership);
+  let webhookBundle: string | undefined;
   return {
     tasks: [imports, exports, events, trust, webhook, joined, registry].map((writer) => writer.task),
     settled: ({ problems, inputs }, { connected, acknowledged }) => {
       imports.want({ imports: selectImports(inputs), hubConnected: connected });
       exports.want(exportConditions(inputs, acknowledged));
       events.want([...problems, ...kube.problems()]);
+      // what these write depends on namespaces and on what others did to our objects, so they look after every change
+      trust.want(rootsPem());
+      joined.want(membership);
+      if (webhookBundle !== undefined) webhook.want(webhookBundle);
     },
-    rootsPem: (pem) => trust.want(pem),
-    webhookBundle: (pem) => webhook.want(pem),
+    webhookBundle: (pem) => {
+      webhookBundle = pem;
+      webhook.want(pem);
+    },
     remote: (state) => registry.want(state),
     problems: () => imports.problems(),
   };

@@ -73,6 +73,7 @@ export async function runMember(deps: MemberDeps, identity: JoinedIdentity, sign
   const injector = await startInjector({
     ...deps,
     membership: identity,
+    rootsPem: rootsReader(member.credential),
     onBundle: (pem) => member.leader.webhookBundle(pem),
   });
   await runTasks(signal, [
@@ -124,7 +125,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, copy: Re
     fail: fault.reject,
     metrics,
   });
-  const leader = createLeader(kube, copy, identity);
+  const leader = createLeader({ kube, copy, membership: identity, rootsPem });
   const publisher = new Publisher(clock);
   const parts = { deps, identity, levels, credential: credential.value, issuer, remote, publisher, gateways, leader };
   const member: Member = { ...parts, mesh, sources, fault, statusListeners: new Set() };
@@ -146,7 +147,6 @@ function rootsReader(credential: AgentCredential): () => string {
 /** Who is told of what. */
 function wire(member: Member): void {
   const { deps, mesh, credential, remote, leader, surface } = { ...member, surface: member.deps.surface };
-  const roots = rootsReader(credential);
   const keepRegistry = () => {
     const cursor = remote.cursor();
     if (cursor !== undefined) leader.remote({ records: remote.records(), cursor });
@@ -156,11 +156,7 @@ function wire(member: Member): void {
     mesh.pusher.changed();
     keepRegistry();
   });
-  credential.onChange(() => {
-    leader.rootsPem(roots());
-    mesh.pusher.changed();
-  });
-  leader.rootsPem(roots());
+  credential.onChange(() => mesh.pusher.changed());
   surface.setMissing(missingText(member));
   surface.setAcks((type, listener) =>
     mesh.onAck((event) => {

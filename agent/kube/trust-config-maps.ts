@@ -14,21 +14,29 @@ export function createTrustWriter(kube: Kube): Writer<string> {
 
 async function writeTrust(kube: Kube, rootsPem: string, signal: AbortSignal): Promise<void> {
   const wanted = namespacesOf(kube);
-  const name = kube.names.trustConfigMap;
   for (const namespace of wanted) {
     signal.throwIfAborted();
-    if (kube.stores.trust.get(namespace, name)?.record?.rootsPem === rootsPem) continue;
-    await kube.client.apply(
-      { resource: configMaps, namespace, name },
-      {
-        apiVersion: apiVersionOf(configMaps),
-        kind: configMaps.kind,
-        metadata: { name, namespace, labels: { [labelName.managedBy]: managedByUs } },
-        data: { [rootsKey]: rootsPem },
-      },
-      true,
-    );
+    await ensureTrust(kube, namespace, rootsPem);
   }
+}
+
+/**
+ * The roots in one namespace. The injector calls it before it lets a pod in: a kubelet that does not find the ConfigMap
+ * tries again ever later, up to two minutes, while the pod waits.
+ */
+export async function ensureTrust(kube: Kube, namespace: string, rootsPem: string): Promise<void> {
+  const name = kube.names.trustConfigMap;
+  if (kube.stores.trust.get(namespace, name)?.record?.rootsPem === rootsPem) return;
+  await kube.client.apply(
+    { resource: configMaps, namespace, name },
+    {
+      apiVersion: apiVersionOf(configMaps),
+      kind: configMaps.kind,
+      metadata: { name, namespace, labels: { [labelName.managedBy]: managedByUs } },
+      data: { [rootsKey]: rootsPem },
+    },
+    true,
+  );
 }
 
 /** Left in a namespace that leaves the mesh: its sidecars run until their pods are replaced, and a root is no secret. */
