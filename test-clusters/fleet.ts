@@ -79,8 +79,9 @@ export async function upFleet(options: FleetOptions): Promise<Fleet> {
   await ensurePackages(["clusters"], { yes: options.yes ?? false, progress });
   const containerd = await requireContainerd();
   await checkNftables();
-  const kube = await ensureKube({ cgroupVersion: layout.version, containerdMajor: containerd.version.major }, progress);
-  const system = await ensureSystemImages(progress);
+  const limits = { cgroupVersion: layout.version, containerdMajor: containerd.version.major };
+  const kube = await ensureKube(limits, progress, signal);
+  const system = await ensureSystemImages(progress, signal);
   const archives = await Promise.all([...system, ...options.imageArchives].map(readArchive));
   signal.throwIfAborted();
   const network = await register(paths, options.clusters, progress);

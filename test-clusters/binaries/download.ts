@@ -38,7 +38,12 @@ function reason(error: unknown): string {
   return error.cause instanceof Error ? error.cause.message : error.message;
 }
 
-export async function download(url: string, file: string, hash: Hash, progress: Progress): Promise<void> {
+export interface DownloadContext {
+  readonly progress: Progress;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export async function download(url: string, file: string, hash: Hash, context: DownloadContext): Promise<void> {
   const response = await request(url);
   if (response.body === null) throw new Error(`${url}: empty answer`);
   const total = Number(response.headers.get("content-length") ?? 0);
@@ -56,13 +61,15 @@ export async function download(url: string, file: string, hash: Hash, progress: 
       received += chunk.length;
       if (performance.now() - lastReport > REPORT_MS) {
         lastReport = performance.now();
-        progress.say(`    ${(received / 1e6).toFixed(0)} of ${total ? (total / 1e6).toFixed(0) : "?"} MB`);
+        context.progress.say(`    ${(received / 1e6).toFixed(0)} of ${total ? (total / 1e6).toFixed(0) : "?"} MB`);
       }
       done(null, chunk);
     },
   });
   try {
-    await pipeline(Readable.fromWeb(response.body), watch, createWriteStream(temporary), { signal: stall.signal });
+    await pipeline(Readable.fromWeb(response.body), watch, createWriteStream(temporary), {
+      signal: context.signal === undefined ? stall.signal : AbortSignal.any([stall.signal, context.signal]),
+    });
     const actual = digest.digest("hex");
     if (actual !== hash.hex) throw new Error(`${url}: ${hash.algorithm} is ${actual}, expected ${hash.hex}`);
     await rename(temporary, file);

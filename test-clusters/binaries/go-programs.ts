@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { Progress } from "../progress.ts";
 import { cached, entryPath } from "./cache.ts";
-import { goBuild } from "./go.ts";
+import { goBuild, type BuildContext } from "./go.ts";
 import { COREDNS, HELM } from "./versions.ts";
 
 interface GoProgram {
@@ -14,8 +14,8 @@ interface GoProgram {
 const coredns: GoProgram = { name: "coredns", version: COREDNS, package: "github.com/coredns/coredns" };
 const helm: GoProgram = { name: "helm", version: HELM, package: "helm.sh/helm/v3/cmd/helm" };
 
-async function installed(program: GoProgram, progress: Progress): Promise<string> {
-  const dir = await cached(entryPath(program), progress, (temporary) =>
+async function installed(program: GoProgram, context: BuildContext): Promise<string> {
+  const dir = await cached(entryPath(program), context.progress, (temporary) =>
     goBuild(
       {
         what: `${program.name} ${program.version}`,
@@ -24,17 +24,19 @@ async function installed(program: GoProgram, progress: Progress): Promise<string
         args: () => [`${program.package}@${program.version}`],
       },
       temporary,
-      progress,
+      context,
     ),
   );
   return join(dir, program.name);
 }
 
 /** Path of the CoreDNS program (static: it runs in an image made from nothing). */
-export const ensureCoredns = (progress: Progress): Promise<string> => installed(coredns, progress);
+export const ensureCoredns = (progress: Progress, signal?: AbortSignal): Promise<string> =>
+  installed(coredns, { progress, signal });
 
 /** Path of the helm program; used by the CLI's `join` in tests and by the demo. */
-export const ensureHelm = (progress: Progress): Promise<string> => installed(helm, progress);
+export const ensureHelm = (progress: Progress, signal?: AbortSignal): Promise<string> =>
+  installed(helm, { progress, signal });
 
 export const goProgramPaths = {
   coredns: () => join(entryPath(coredns), coredns.name),

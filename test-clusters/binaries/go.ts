@@ -68,7 +68,7 @@ async function fetchToolchain(dir: string, progress: Progress): Promise<void> {
   for (const proxy of proxiesOf(process.env["GOPROXY"])) {
     try {
       const url = `${proxy}/golang.org/toolchain/@v/${module}.zip`;
-      await download(url, zip, goToolchainZip[goArch()], progress);
+      await download(url, zip, goToolchainZip[goArch()], { progress });
       await unpackToolchain(zip, dir, `golang.org/toolchain@${module}/`);
       return;
     } catch (error) {
@@ -104,7 +104,13 @@ export interface GoBuild {
   readonly cwd?: string;
 }
 
-export async function goBuild(build: GoBuild, outputDir: string, progress: Progress): Promise<void> {
+/** What a long build tells and when it must stop. */
+export interface BuildContext {
+  readonly progress: Progress;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export async function goBuild(build: GoBuild, outputDir: string, { progress, signal }: BuildContext): Promise<void> {
   const go = await findGo(progress);
   await mkdir(outputDir, { recursive: true });
   const env = {
@@ -117,6 +123,11 @@ export async function goBuild(build: GoBuild, outputDir: string, progress: Progr
   };
   const args = [build.command, ...buildFlags, "-ldflags", build.ldflags, ...build.args(outputDir)];
   await progress.step(`building ${build.what} with go ${go.version} (${go.source})`, () =>
-    runCommand(go.program, args, build.cwd === undefined ? { env } : { env, cwd: build.cwd }),
+    runCommand(go.program, args, {
+      env,
+      diesWithUs: true, // a build that nobody waits for would hold both cores for minutes
+      ...(build.cwd === undefined ? {} : { cwd: build.cwd }),
+      ...(signal === undefined ? {} : { signal }),
+    }),
   );
 }

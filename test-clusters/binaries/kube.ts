@@ -7,7 +7,7 @@ import { findProgram, runCommand } from "../machine/command.ts";
 import type { Progress } from "../progress.ts";
 import { cached, entryPath, goArch } from "./cache.ts";
 import { download, request } from "./download.ts";
-import { goBuild } from "./go.ts";
+import { goBuild, type BuildContext } from "./go.ts";
 import { kubePrograms, objectionTo } from "./kube-set.ts";
 import type { FoundProgram, FoundSet, KubeProgram, MachineLimits } from "./kube-set.ts";
 import { ETCD, KUBERNETES, kubernetesArchive } from "./versions.ts";
@@ -72,16 +72,21 @@ export async function presentKube(machine: MachineLimits): Promise<KubeBinaries 
   return { programs: programsIn(cachedPath()), source: `cache (${source.trim()})`, version: KUBERNETES };
 }
 
-export async function ensureKube(machine: MachineLimits, progress: Progress): Promise<KubeBinaries> {
+export async function ensureKube(
+  machine: MachineLimits,
+  progress: Progress,
+  signal?: AbortSignal,
+): Promise<KubeBinaries> {
   const present = await presentKube(machine);
   if ("programs" in present) return present;
   await cached(cachedPath(), progress, async (dir) => {
-    const source = await fetchRelease(dir, progress)
+    const source = await fetchRelease(dir, progress, signal)
       .then(() => "official release")
       .catch(async (error: unknown) => {
         const why = error instanceof Error ? error.message : String(error);
         progress.say(`  official Kubernetes release not used: ${why}`);
-        await buildKube(dir, progress);
+        signal?.throwIfAborted();
+        await buildKube(dir, { progress, signal });
         return "built from Go modules";
       });
     await writeFile(join(dir, "source"), `${source}\n`);
@@ -91,7 +96,7 @@ export async function ensureKube(machine: MachineLimits, progress: Progress): Pr
   throw new Error(`the Kubernetes binaries in ${cachedPath()} are not usable: ${made.objection}`);
 }
 
-async function fetchRelease(dir: string, progress: Progress): Promise<void> {
+async function fetchRelease(dir: string, progress: Progress, signal?: AbortSignal): Promise<void> {
   const arch = goArch();
   const etcdFile = `etcd-${ETCD}-linux-${arch}.tar.gz`;
   const etcdBase = `https://github.com/etcd-io/etcd/releases/download/${ETCD}`;
@@ -102,19 +107,19 @@ async function fetchRelease(dir: string, progress: Progress): Promise<void> {
   await progress.step(`downloading Kubernetes ${KUBERNETES} and etcd ${ETCD}`, async () => {
     const server = join(dir, "server.tar.gz");
     const url = `https://dl.k8s.io/${KUBERNETES}/kubernetes-server-linux-${arch}.tar.gz`;
-    await download(url, server, kubernetesArchive[arch], progress);
+    await download(url, server, kubernetesArchive[arch], { progress, signal });
     const names = kubePrograms.filter((name) => name !== "etcd").map((name) => `kubernetes/server/bin/${name}`);
     await runCommand("tar", ["-xzf", server, "-C", dir, "--strip-components=3", ...names]);
     const etcd = join(dir, etcdFile);
-    await download(`${etcdBase}/${etcdFile}`, etcd, { algorithm: "sha256", hex: etcdSum }, progress);
+    await download(`${etcdBase}/${etcdFile}`, etcd, { algorithm: "sha256", hex: etcdSum }, { progress, signal });
     await runCommand("tar", ["-xzf", etcd, "-C", dir, "--strip-components=1", `${etcdFile.slice(0, -7)}/etcd`]);
     await Promise.all([rm(server), rm(etcd)]);
   });
 }
 
-async function buildKube(dir: string, progress: Progress): Promise<void> {
+async function buildKube(dir: string, context: BuildContext): Promise<void> {
   const module = join(dirname(fileURLToPath(import.meta.url)), "kube");
-  progress.say(`  building Kubernetes ${KUBERNETES} from source: about 10 minutes on 2 cores, once`);
+  context.progress.say(`  building Kubernetes ${KUBERNETES} from source: about 10 minutes on 2 cores, once`);
   await goBuild(
     {
       what: `Kubernetes ${KUBERNETES} and etcd ${ETCD}`,
@@ -124,7 +129,7 @@ async function buildKube(dir: string, progress: Progress): Promise<void> {
       cwd: module,
     },
     dir,
-    progress,
+    context,
   );
   for (const name of kubePrograms) await symlink("kube", join(dir, name));
 }

@@ -2,7 +2,7 @@
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { cached, entryPath, goArch } from "../binaries/cache.ts";
-import { goBuild } from "../binaries/go.ts";
+import { goBuild, type BuildContext } from "../binaries/go.ts";
 import { ensureCoredns } from "../binaries/go-programs.ts";
 import { COREDNS } from "../binaries/versions.ts";
 import { COREDNS_IMAGE, PAUSE_IMAGE } from "../node/addons.ts";
@@ -11,9 +11,9 @@ import { writeOciArchive } from "./oci-image.ts";
 
 const PAUSE_VERSION = 1;
 
-async function ensurePause(progress: Progress): Promise<string> {
+async function ensurePause(context: BuildContext): Promise<string> {
   const entry = { name: "pause", version: `v${PAUSE_VERSION}` };
-  const dir = await cached(entryPath(entry), progress, (temporary) =>
+  const dir = await cached(entryPath(entry), context.progress, (temporary) =>
     goBuild(
       {
         what: "the pause container",
@@ -23,16 +23,16 @@ async function ensurePause(progress: Progress): Promise<string> {
         cwd: join(dirname(fileURLToPath(import.meta.url)), "../binaries/pause"),
       },
       temporary,
-      progress,
+      context,
     ),
   );
   return join(dir, "pause");
 }
 
 /** OCI archives of the system images. */
-export async function ensureSystemImages(progress: Progress): Promise<readonly string[]> {
-  const pause = await ensurePause(progress);
-  const coredns = await ensureCoredns(progress);
+export async function ensureSystemImages(progress: Progress, signal?: AbortSignal): Promise<readonly string[]> {
+  const pause = await ensurePause({ progress, signal });
+  const coredns = await ensureCoredns(progress, signal);
   const entry = { name: "system-images", version: `pause-v${PAUSE_VERSION}-coredns-${COREDNS}` };
   const dir = await cached(entryPath(entry), progress, async (temporary) => {
     const architecture = goArch();

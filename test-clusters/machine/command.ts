@@ -8,6 +8,8 @@ export interface CommandOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly signal?: AbortSignal;
   readonly timeoutMs?: number;
+  /** The kernel kills the program when this process dies, even by kill -9 (prctl PR_SET_PDEATHSIG, by setpriv(1)). */
+  readonly diesWithUs?: boolean;
   /** Sees every line of standard error as it comes (progress of a build). */
   readonly onStderrLine?: (line: string) => void;
 }
@@ -31,8 +33,11 @@ function lastWords(stderr: string): string {
 
 /** Standard output of the program; throws a CommandError that carries standard error. */
 export function runCommand(command: string, args: readonly string[], options: CommandOptions = {}): Promise<string> {
+  const [program, programArgs] = options.diesWithUs
+    ? (["setpriv", ["--pdeathsig", "KILL", command, ...args]] as const)
+    : ([command, args] as const);
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, {
+    const child = spawn(program, programArgs, {
       cwd: options.cwd,
       env: options.env,
       stdio: [options.input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
@@ -48,7 +53,10 @@ export function runCommand(command: string, args: readonly string[], options: Co
       if (options.onStderrLine) for (const line of text.split("\n")) if (line.trim()) options.onStderrLine(line.trim());
     });
     child.stdin?.on("error", () => undefined); // EPIPE: the status says why it ended before reading
-    child.on("error", (error) => reject(new Error(`cannot run ${command}`, { cause: error })));
+    child.on("error", (cause) => {
+      const stopped: unknown = options.signal?.aborted === true ? options.signal.reason : undefined;
+      reject(stopped instanceof Error ? stopped : new Error(`cannot run ${command}`, { cause }));
+    });
     child.on("close", (status) => {
       if (status === 0) resolve(Buffer.concat(out).toString("utf8"));
       else reject(new CommandError([command, ...args].join(" ").slice(0, 200), status, stderr));

@@ -71,7 +71,7 @@ function version2(s: ContainerdSettings): readonly string[] {
 }
 
 /** Configuration version 3: containerd 2.x split the CRI plugin into images and runtime. */
-function version3(s: ContainerdSettings): readonly string[] {
+function version3(s: ContainerdSettings, minor: number): readonly string[] {
   const images = "plugins.'io.containerd.cri.v1.images'";
   const runtime = "plugins.'io.containerd.cri.v1.runtime'";
   return [
@@ -84,8 +84,8 @@ function version3(s: ContainerdSettings): readonly string[] {
     ...[OOM, NETNS, ...PORTS].map((line) => `  ${line}`),
     "  disable_apparmor = true",
     `[${runtime}.cni]`,
-    // 2.1 reads bin_dirs and still accepts bin_dir, 2.0 knows bin_dir only
-    `  bin_dir = "${s.cniBinDir}"`,
+    // 2.1 deprecated bin_dir, 2.3 removes it, 2.0 knows nothing else
+    minor >= 1 ? `  bin_dirs = ["${s.cniBinDir}"]` : `  bin_dir = "${s.cniBinDir}"`,
     `  conf_dir = "${s.cniConfDir}"`,
     `[${runtime}.containerd.runtimes.runc]`,
     '  runtime_type = "io.containerd.runc.v2"',
@@ -95,7 +95,7 @@ function version3(s: ContainerdSettings): readonly string[] {
 }
 
 export function containerdConfig(version: ContainerdVersion, settings: ContainerdSettings): string {
-  const lines = version.major >= 2 ? version3(settings) : version2(settings);
+  const lines = version.major >= 2 ? version3(settings, version.minor) : version2(settings);
   return `${lines.join("\n")}\n`;
 }
 
