@@ -7,10 +7,15 @@ import { classKey, startAgent, type TestAgent } from "./testing/agent.ts";
 import { aProxyHome, startProxy, type ProxyHome, type TestProxy } from "./testing/proxy.ts";
 import { aCluster, aListener, aMesh, aRouteTable, aSnapshot } from "./testing/resources.ts";
 
+/** A warming that waits for its time-out takes Envoy 15 s; all else is a matter of how busy the machine is. */
+const WARMING_MS = 12_000;
+const DEADLINE_MS = 30_000;
 const found = findEnvoy();
+const soon = <T>(what: string, probe: () => Promise<T | undefined>, deadlineMs = DEADLINE_MS) =>
+  eventually(what, probe, deadlineMs);
 const envoy = "path" in found ? found.path : "";
 
-describe.skipIf(envoy === "")("a real Envoy on the ADS stream", () => {
+describe.skipIf(envoy === "")("a real Envoy on the ADS stream", { timeout: 2 * DEADLINE_MS }, () => {
   let home: ProxyHome;
   let tls: SwappableCredentials;
   let agent: TestAgent;
@@ -32,14 +37,14 @@ describe.skipIf(envoy === "")("a real Envoy on the ADS stream", () => {
     agent.server.open();
   };
   const live = () =>
-    eventually(`Envoy is live\n${proxy?.log() ?? ""}`, async () =>
+    soon(`Envoy is live\n${proxy?.log() ?? ""}`, async () =>
       (await proxy?.stat("server.state")) === 0 &&
       (await proxy?.stat("listener_manager.total_listeners_active")) === current.resources.lds.size
         ? true
         : undefined,
     );
   const ackedVersion = (name: string, version: string, deadlineMs?: number) =>
-    eventually(
+    soon(
       `${name} is acknowledged\n${proxy?.log() ?? ""}`,
       () =>
         Promise.resolve(
@@ -76,7 +81,7 @@ describe.skipIf(envoy === "")("a real Envoy on the ADS stream", () => {
     const before = performance.now();
     publish(next);
     await ackedVersion("cart", next.resources.cds.get("cart")?.version ?? "");
-    expect(performance.now() - before).toBeLessThan(2_000);
+    expect(performance.now() - before).toBeLessThan(WARMING_MS);
     expect(await proxy.stat("cluster_manager.warming_clusters")).toBe(0);
   });
 
@@ -89,7 +94,7 @@ describe.skipIf(envoy === "")("a real Envoy on the ADS stream", () => {
     for (const listener of [chain, { ...chain, per_connection_buffer_limit_bytes: 4096 }]) {
       const next = aSnapshot({ ...mesh, lds: [listener] });
       publish(next);
-      await ackedVersion("outbound", next.resources.lds.get("outbound")?.version ?? "", 2_000);
+      await ackedVersion("outbound", next.resources.lds.get("outbound")?.version ?? "", WARMING_MS);
       await live();
       expect(await proxy.stat("listener_manager.total_listeners_warming")).toBe(0);
     }
@@ -106,7 +111,7 @@ describe.skipIf(envoy === "")("a real Envoy on the ADS stream", () => {
     const next = aSnapshot({ ...mesh, lds: [poison, aListener("second", "routes")] });
     publish(next);
     await ackedVersion("second", next.resources.lds.get("second")?.version ?? "");
-    await eventually("the culprit is found", () => Promise.resolve(agent.server.counters().quarantined || undefined));
+    await soon("the culprit is found", () => Promise.resolve(agent.server.counters().quarantined || undefined));
     expect(await proxy.stat("listener_manager.total_listeners_active")).toBe(2);
     expect(agent.nacks.at(-1)?.culprit?.name).toBe("outbound");
   });
@@ -120,14 +125,10 @@ describe.skipIf(envoy === "")("a real Envoy on the ADS stream", () => {
     await launch(aSnapshot({ ...mesh, cds: clusters.map((one) => (one["name"] === "service-77" ? poison : one)) }));
     proxy = await startProxy(envoy, home, agent.port);
     const static_ = 2;
-    await eventually(
-      `499 clusters are up\n${proxy.log()}`,
-      async () => ((await proxy?.stat("cluster_manager.active_clusters")) === 499 + static_ ? true : undefined),
-      5_000,
+    await soon(`499 clusters are up\n${proxy.log()}`, async () =>
+      (await proxy?.stat("cluster_manager.active_clusters")) === 499 + static_ ? true : undefined,
     );
-    await eventually("the culprit is found", () =>
-      Promise.resolve(agent.nacks.find((one) => one.culprit !== undefined)),
-    );
+    await soon("the culprit is found", () => Promise.resolve(agent.nacks.find((one) => one.culprit !== undefined)));
     expect(agent.nacks.at(-1)?.culprit?.name).toBe("service-77");
     await live();
   });
@@ -141,9 +142,7 @@ describe.skipIf(envoy === "")("a real Envoy on the ADS stream", () => {
     const poison = { ...aCluster("cart"), lb_policy: "CLUSTER_PROVIDED" };
     const refused = aSnapshot({ ...mesh, cds: [poison, aCluster("pay", "7s")] });
     publish(refused);
-    await eventually("the culprit is found", () =>
-      Promise.resolve(agent.nacks.find((one) => one.culprit !== undefined)),
-    );
+    await soon("the culprit is found", () => Promise.resolve(agent.nacks.find((one) => one.culprit !== undefined)));
     await ackedVersion("pay", refused.resources.cds.get("pay")?.version ?? "");
     await agent.stop();
     tls.replace(home.agentIdentity());
@@ -165,7 +164,7 @@ describe.skipIf(envoy === "")("a real Envoy on the ADS stream", () => {
     await live();
     await agent.stop();
     await launch(aSnapshot(mesh), port);
-    await eventually("Envoy is back", () => Promise.resolve(agent.server.counters().streams || undefined));
+    await soon("Envoy is back", () => Promise.resolve(agent.server.counters().streams || undefined));
     const more = aSnapshot({ ...mesh, rds: [aRouteTable("routes", ["pay"])] });
     publish(more);
     await ackedVersion("routes", more.resources.rds.get("routes")?.version ?? "");
@@ -178,7 +177,7 @@ describe.skipIf(envoy === "")("a real Envoy on the ADS stream", () => {
     await live();
     const next = aSnapshot(aMesh(["pay"]));
     publish(next);
-    await eventually("the old cluster is gone", () =>
+    await soon("the old cluster is gone", () =>
       Promise.resolve(agent.acks.find((event) => event.type === "cds" && event.removed.includes("cart"))),
     );
     const order = agent.sent
