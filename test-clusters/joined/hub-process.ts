@@ -2,7 +2,8 @@
 // cluster at one address, and killed and started again by tests like any other program.
 import process from "node:process";
 import type { Fleet } from "../fleet.ts";
-import { endProcess, logTail } from "../run/processes.ts";
+import { runPaths } from "../run/paths.ts";
+import { endProcess, logTail, readProcess } from "../run/processes.ts";
 import type { ProcessRecord } from "../run/processes.ts";
 import { isAlive } from "../machine/proc.ts";
 import { join } from "node:path";
@@ -40,6 +41,13 @@ export async function startHub(fleet: Fleet): Promise<HubProcess> {
     );
   });
   return { process: started, address: `${address}:${GRPC_PORT}` };
+}
+
+/** The hub that another process of this run started. */
+export async function adoptHub(fleet: Fleet): Promise<HubProcess> {
+  const record = await readProcess(runPaths(fleet.runId), "hub");
+  if (record === undefined) throw new Error(`run ${fleet.runId} has no hub`);
+  return { process: record, address: `${fleet.hub.address}:${GRPC_PORT}` };
 }
 
 /** kill -9: nothing of the hub gets to say goodbye. */

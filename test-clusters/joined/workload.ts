@@ -1,0 +1,123 @@
+// Manifests of small workloads for scenarios: the shop program under any name, with what a test wants around it. Plain
+// Kubernetes, SMI and MCS objects, exactly as a user would write them.
+
+export interface WorkloadOptions {
+  readonly namespace: string;
+  readonly name: string;
+  readonly image: string;
+  readonly replicas?: number;
+  /** Name of the Service's port and its protocol by OSM's rules; `http` when not given. */
+  readonly appProtocol?: string;
+  /** Raw TCP echo on 9000 beside HTTP; `banner`: the server speaks first. */
+  readonly tcp?: "echo" | "banner";
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+type Manifest = Readonly<Record<string, unknown>>;
+
+export const HTTP_PORT = 8080;
+export const TCP_PORT = 9000;
+
+export function namespaceManifest(name: string, meshed = true): Manifest {
+  const labels = meshed ? { "isthmus.dev/inject": "enabled" } : {};
+  return { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } };
+}
+
+function environment({ name, tcp }: WorkloadOptions): readonly Manifest[] {
+  const podName = { name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } };
+  const tcpPort = tcp === undefined ? [] : [{ name: "SHOP_TCP_PORT", value: String(TCP_PORT) }];
+  const banner = tcp === "banner" ? [{ name: "SHOP_TCP_BANNER", value: "true" }] : [];
+  return [podName, { name: "SHOP_SERVICE", value: name }, ...tcpPort, ...banner];
+}
+
+function deployment(options: WorkloadOptions): Manifest {
+  const { namespace, name, image, replicas = 1, annotations = {} } = options;
+  const labels = { app: name };
+  const probe = { httpGet: { path: "/healthz", port: HTTP_PORT }, periodSeconds: 1 };
+  const container = {
+    name: "app",
+    image,
+    args: ["/app/dist/deploy/shop/main.js"],
+    env: environment(options),
+    readinessProbe: probe,
+    resources: { requests: { cpu: "10m", memory: "48Mi" }, limits: { memory: "192Mi" } },
+  };
+  return {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { namespace, name },
+    spec: {
+      replicas,
+      selector: { matchLabels: labels },
+      template: {
+        metadata: { labels, annotations },
+        spec: { serviceAccountName: name, containers: [container], terminationGracePeriodSeconds: 5 },
+      },
+    },
+  };
+}
+
+/** ServiceAccount, Deployment and Service of one name. */
+export function workload(options: WorkloadOptions): readonly Manifest[] {
+  const { namespace, name, appProtocol = "http", tcp } = options;
+  const tcpProtocol = tcp === "banner" ? "tcp-server-first" : "tcp";
+  const ports = [
+    { name: "web", port: HTTP_PORT, targetPort: HTTP_PORT, appProtocol },
+    ...(tcp === undefined ? [] : [{ name: "raw", port: TCP_PORT, targetPort: TCP_PORT, appProtocol: tcpProtocol }]),
+  ];
+  return [
+    { apiVersion: "v1", kind: "ServiceAccount", metadata: { namespace, name } },
+    deployment(options),
+    { apiVersion: "v1", kind: "Service", metadata: { namespace, name }, spec: { selector: { app: name }, ports } },
+  ];
+}
+
+export function serviceExport(namespace: string, name: string): Manifest {
+  return { apiVersion: "multicluster.x-k8s.io/v1beta1", kind: "ServiceExport", metadata: { namespace, name } };
+}
+
+export interface GrantOptions {
+  readonly namespace: string;
+  readonly name: string;
+  readonly to: string;
+  readonly from: readonly string[];
+  /** Annotation isthmus.dev/source-clusters. */
+  readonly sourceClusters?: string;
+  readonly rule: { readonly kind: "HTTPRouteGroup" | "TCPRoute"; readonly name: string };
+}
+
+export function trafficTarget({ namespace, name, to, from, sourceClusters, rule }: GrantOptions): Manifest {
+  const annotations = sourceClusters === undefined ? {} : { "isthmus.dev/source-clusters": sourceClusters };
+  return {
+    apiVersion: "access.smi-spec.io/v1alpha3",
+    kind: "TrafficTarget",
+    metadata: { namespace, name, annotations },
+    spec: {
+      destination: { kind: "ServiceAccount", name: to, namespace },
+      sources: from.map((account) => ({ kind: "ServiceAccount", name: account, namespace })),
+      rules: [rule],
+    },
+  };
+}
+
+export interface HttpMatch {
+  readonly name: string;
+  readonly pathRegex?: string;
+  readonly methods?: readonly string[];
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export function httpRouteGroup(namespace: string, name: string, matches: readonly HttpMatch[]): Manifest {
+  const metadata = { namespace, name };
+  return { apiVersion: "specs.smi-spec.io/v1alpha4", kind: "HTTPRouteGroup", metadata, spec: { matches } };
+}
+
+export function tcpRoute(namespace: string, name: string, ports: readonly number[]): Manifest {
+  const metadata = { namespace, name };
+  return { apiVersion: "specs.smi-spec.io/v1alpha4", kind: "TCPRoute", metadata, spec: { matches: { ports } } };
+}
+
+/** What `kubectl apply -f -` takes. */
+export function manifestList(items: readonly Manifest[]): string {
+  return JSON.stringify({ apiVersion: "v1", kind: "List", items });
+}

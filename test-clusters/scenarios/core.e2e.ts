@@ -1,0 +1,273 @@
+// Every capability once, on one fleet of three clusters. Rows run side by side, each in a namespace of its own.
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { importUrl, openRunnersFleet, openScene, untilStatus, type Scene } from "../joined/scene.ts";
+import type { ClustersUp } from "../joined/joined-fleet.ts";
+import { until } from "../joined/until.ts";
+import {
+  httpRouteGroup,
+  serviceExport,
+  TCP_PORT,
+  tcpRoute,
+  trafficTarget,
+  workload,
+  type HttpMatch,
+} from "../joined/workload.ts";
+
+/** On a busy machine a timing row asserts three times its bar; the bars themselves belong to the benches. */
+const BUSY = 3;
+
+let up: ClustersUp;
+beforeAll(async () => {
+  up = await openRunnersFleet();
+});
+
+async function withScene(namespace: string, clusters: readonly string[], work: (scene: Scene) => Promise<void>) {
+  const scene = await openScene(up, namespace, clusters);
+  try {
+    await work(scene);
+  } finally {
+    await scene.close();
+  }
+}
+
+/** `server` in the given clusters, exported, granted to `client` of east for these matches. */
+async function deployServer(scene: Scene, clusters: readonly string[], matches: readonly HttpMatch[]): Promise<void> {
+  const { namespace, image } = scene;
+  const rule = { kind: "HTTPRouteGroup", name: "server" } as const;
+  const grant = { namespace, name: "server", to: "server", from: ["client"], sourceClusters: "east", rule };
+  await Promise.all(
+    clusters.map((cluster) =>
+      scene.apply(cluster, [
+        ...workload({ namespace, name: "server", image }),
+        serviceExport(namespace, "server"),
+        httpRouteGroup(namespace, "server", matches),
+        trafficTarget(grant),
+      ]),
+    ),
+  );
+}
+
+async function deployClient(scene: Scene): Promise<void> {
+  const { namespace, image } = scene;
+  await scene.apply("east", workload({ namespace, name: "client", image }));
+  await scene.ready("east");
+}
+
+describe.concurrent("across clusters", () => {
+  test("a service that exists only elsewhere is answered by every cluster that has it, and sees the caller's identity", () =>
+    withScene("e2e-across", ["east", "west", "north"], async (scene) => {
+      await deployServer(scene, ["west", "north"], [{ name: "all", pathRegex: "/.*" }]);
+      await deployClient(scene);
+      const client = scene.caller("east", "client");
+      const url = importUrl("server", scene.namespace);
+      const first = await untilStatus(client, url, 200);
+      expect(JSON.parse(first.body ?? "")).toMatchObject({
+        caller: `spiffe://east.acme.mesh/ns/${scene.namespace}/sa/client`,
+      });
+      const seen = new Set<string | undefined>();
+      await until("answers from both clusters", 30_000, async () => {
+        seen.add((await client.request({ url })).headers?.["x-shop-cluster"]);
+        return seen.has("west") && seen.has("north");
+      });
+      await scene.ready("west");
+    }));
+
+  test("a forged client certificate header does not reach the server, and path tricks do not widen a grant", () =>
+    withScene("e2e-tricks", ["east", "west"], async (scene) => {
+      await deployServer(scene, ["west"], [{ name: "public", pathRegex: "/public.*", methods: ["GET"] }]);
+      await deployClient(scene);
+      const client = scene.caller("east", "client");
+      const at = (path: string) => importUrl("server", scene.namespace, path);
+      await untilStatus(client, at("/public/a"), 200);
+      const headers = { "x-forwarded-client-cert": "URI=spiffe://east.acme.mesh/ns/kube-system/sa/admin" };
+      const forged = await client.request({ url: at("/public/a"), headers });
+      expect(JSON.parse(forged.body ?? "")).toMatchObject({ caller: expect.stringMatching(/\/sa\/client$/) as string });
+      const tricks = [
+        "/admin",
+        "/public/../admin",
+        "/public/..%2fadmin",
+        "/public/%2e%2e/admin",
+        "//admin",
+        "/PUBLIC/a",
+      ];
+      const statuses = await Promise.all(tricks.map(async (path) => (await client.request({ url: at(path) })).status));
+      expect(statuses.filter((status) => status === 200)).toEqual([]);
+      expect((await client.request({ url: at("/public/a"), method: "POST" })).status).toBe(403);
+    }));
+
+  test("a connection that is already open obeys a policy that is taken away, and one that is given", () =>
+    withScene("e2e-change", ["east", "west"], async (scene) => {
+      await deployServer(scene, ["west"], [{ name: "all" }]);
+      await deployClient(scene);
+      const client = scene.caller("east", "client");
+      const url = importUrl("server", scene.namespace);
+      await untilStatus(client, url, 200);
+      const ask = () => client.request({ url, connection: "kept" });
+      expect((await ask()).status).toBe(200);
+      const cluster = scene.cluster("west");
+      await cluster.kubectl(["delete", "traffictarget/server", "-n", scene.namespace, "--wait=true"]);
+      const cutMs = await timed(() =>
+        until("403 on the open connection", 10_000, async () => (await ask()).status === 403),
+      );
+      await scene.apply("west", [
+        trafficTarget({
+          ...{ namespace: scene.namespace, name: "server", to: "server", from: ["client"], sourceClusters: "*" },
+          rule: { kind: "HTTPRouteGroup", name: "server" },
+        }),
+      ]);
+      const givenMs = await timed(() => until("200 again", 10_000, async () => (await ask()).status === 200));
+      process.stdout.write(
+        `policy change on the wire: taken away ${cutMs.toFixed(0)} ms, given ${givenMs.toFixed(0)} ms\n`,
+      );
+      expect(Math.max(cutMs, givenMs)).toBeLessThan(1_000 * BUSY);
+    }));
+
+  test("raw TCP and server-first TCP go across under a TCPRoute, and are closed without one", () =>
+    withScene("e2e-tcp", ["east", "west"], async (scene) => {
+      const { namespace, image } = scene;
+      await scene.apply("west", [
+        ...workload({ namespace, name: "echo", image, tcp: "echo" }),
+        ...workload({ namespace, name: "banner", image, tcp: "banner" }),
+        ...workload({ namespace, name: "closed", image, tcp: "echo" }),
+        ...["echo", "banner", "closed"].map((name) => serviceExport(namespace, name)),
+        tcpRoute(namespace, "raw", [TCP_PORT]),
+        ...["echo", "banner"].map((name) =>
+          trafficTarget({
+            ...{ namespace, name, to: name, from: ["client"], sourceClusters: "east" },
+            rule: { kind: "TCPRoute", name: "raw" },
+          }),
+        ),
+      ]);
+      await deployClient(scene);
+      await scene.ready("west");
+      const client = scene.caller("east", "client");
+      const host = (name: string) => `${name}.${namespace}.svc.clusterset.local`;
+      const echo = await until("an echo", 45_000, async () => {
+        const answer = await client.tcp({ host: host("echo"), port: TCP_PORT, text: "ping\n", bytes: 4 });
+        return answer.end === "received" && answer;
+      });
+      expect(echo.received).toContain("ping");
+      const banner = await client.tcp({ host: host("banner"), port: TCP_PORT });
+      expect(banner.end).toBe("received");
+      const closed = await client.tcp({ host: host("closed"), port: TCP_PORT, text: "ping\n", bytes: 4 });
+      expect(closed).toMatchObject({ received: "" });
+    }));
+});
+
+async function timed(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return performance.now() - started;
+}
+
+describe.concurrent("inside a cluster", () => {
+  test("a call without any policy is answered 403, a granted one 200, and a pod outside the mesh 403", () =>
+    withScene("e2e-inside", ["east"], async (scene) => {
+      const { namespace, image } = scene;
+      const outside = { "isthmus.dev/sidecar-injection": "disabled" };
+      await scene.apply("east", [
+        ...workload({ namespace, name: "server", image }),
+        ...workload({ namespace, name: "client", image }),
+        ...workload({ namespace, name: "stranger", image, annotations: outside }),
+      ]);
+      await scene.ready("east");
+      const url = `http://server.${namespace}:8080/`;
+      const client = scene.caller("east", "client");
+      await untilStatus(client, url, 403);
+      const rule = { kind: "HTTPRouteGroup", name: "all" } as const;
+      await scene.apply("east", [
+        httpRouteGroup(namespace, "all", [{ name: "all" }]),
+        trafficTarget({ namespace, name: "server", to: "server", from: ["client"], rule }),
+      ]);
+      await untilStatus(client, url, 200);
+      const stranger = scene.caller("east", "stranger");
+      expect((await stranger.request({ url })).status).toBe(403);
+    }));
+
+  test("an invalid SMI object gets an Event that says why, and grants nothing, while the others live", () =>
+    withScene("e2e-invalid", ["east"], async (scene) => {
+      const { namespace, image } = scene;
+      const rule = { kind: "HTTPRouteGroup", name: "good" } as const;
+      await scene.apply("east", [
+        ...workload({ namespace, name: "server", image }),
+        ...workload({ namespace, name: "client", image }),
+        httpRouteGroup(namespace, "poison", [{ name: "bad", pathRegex: "(?=never)/.*" }]),
+        httpRouteGroup(namespace, "good", [{ name: "good", pathRegex: "/good" }]),
+        trafficTarget({ namespace, name: "bad", to: "server", from: ["client"], rule: { ...rule, name: "poison" } }),
+        trafficTarget({ namespace, name: "good", to: "server", from: ["client"], rule }),
+      ]);
+      await scene.ready("east");
+      const client = scene.caller("east", "client");
+      await untilStatus(client, `http://server.${namespace}:8080/good`, 200);
+      expect((await client.request({ url: `http://server.${namespace}:8080/other` })).status).toBe(403);
+      const field = "involvedObject.kind=HTTPRouteGroup,involvedObject.name=poison";
+      const events = await until("an Event on the invalid object", 20_000, async () => {
+        const text = await scene.cluster("east").kubectl(["get", "events", "-n", namespace, "--field-selector", field]);
+        return text.includes("poison") && text;
+      });
+      expect(events).toContain("Warning");
+    }));
+
+  test("pods that are created while both agents restart get their sidecars", () =>
+    withScene("e2e-restart", ["north"], async (scene) => {
+      const { namespace, image } = scene;
+      const north = scene.cluster("north");
+      await north.kubectl(["rollout", "restart", "deploy/isthmus-agent", "-n", "isthmus-system"]);
+      await scene.apply("north", workload({ namespace, name: "web", image, replicas: 3 }));
+      await scene.ready("north");
+      await north.kubectl(["rollout", "status", "deploy/isthmus-agent", "-n", "isthmus-system", "--timeout=90s"], {
+        timeoutMs: 95_000,
+      });
+      const template = "jsonpath={.items[*].metadata.labels.isthmus\\.dev/injected}";
+      const injected = await north.kubectl(["get", "pods", "-n", namespace, "-l", "app=web", "-o", template]);
+      expect(injected.trim().split(" ")).toEqual(["true", "true", "true"]);
+    }));
+});
+
+describe.concurrent("the command line", () => {
+  const data = () => ["--data", up.fleet.hub.dataDir];
+
+  test("shows the fleet on one screen and as JSON", async () => {
+    const status = JSON.parse(await up.product.isthmus(["status", "-o", "json", ...data()])) as {
+      readonly clusters: readonly { readonly cluster: string; readonly state: string }[];
+    };
+    const connected = status.clusters.filter(({ state }) => state === "connected").map(({ cluster }) => cluster);
+    expect(connected.sort()).toEqual(["east", "north", "west"]);
+    expect(await up.product.isthmus(["status", ...data()])).toMatch(/next: /);
+  });
+
+  test("refuses a cluster name that is taken or no DNS label, with a code and a next step", async () => {
+    expect(await up.product.refusal(["token", "create", "east", ...data()])).toMatch(/error ISTHMUS_\w+: .*east/);
+    expect(await up.product.refusal(["token", "create", "Not_A_Label", ...data()])).toMatch(
+      /error ISTHMUS_CLUSTER_NAME/,
+    );
+  });
+
+  test("refuses a token that is cut off, one that has expired, and one for another cluster", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "isthmus-token-"));
+    try {
+      const file = join(folder, "token");
+      await up.product.isthmus(["token", "create", "south", ...data(), "--ttl", "1s", "--out", file]);
+      const whole = readFileSync(file, "utf8");
+      writeFileSync(file, whole.slice(0, 40), { mode: 0o600 });
+      const joinWith = ["join", "--token-file", file, "--context", "east"];
+      expect(await up.product.refusal(joinWith)).toMatch(/error ISTHMUS_TOKEN_MALFORMED/);
+      writeFileSync(file, whole, { mode: 0o600 });
+      await until("the token to expire", 10_000, () => Promise.resolve(Date.now() > expiryOf(whole)));
+      expect(await up.product.refusal(joinWith)).toMatch(/error ISTHMUS_TOKEN_EXPIRED/);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
+
+/** The token's body is base64url of JSON; its `exp` is no secret. */
+function expiryOf(token: string): number {
+  const body = JSON.parse(Buffer.from(token.trim().slice("isthmus1.".length), "base64url").toString()) as {
+    exp: number;
+  };
+  return body.exp;
+}

@@ -1,0 +1,148 @@
+// Whole parts of the fleet are lost while requests flow. One after the other, and last of the suite: each breaks what all
+// share, and mends it before the next.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { adoptHub, killHub, startHub } from "../joined/hub-process.ts";
+import type { ClustersUp } from "../joined/joined-fleet.ts";
+import { importUrl, openRunnersFleet, openScene, untilStatus, type Scene } from "../joined/scene.ts";
+import { until } from "../joined/until.ts";
+import { httpRouteGroup, serviceExport, trafficTarget, workload } from "../joined/workload.ts";
+import type { Caller, LoadResult } from "../traffic/caller.ts";
+
+const NAMESPACE = "e2e-faults";
+/** The line to hold: no idempotent request waits longer. Three times it on a machine that tests share. */
+const SLOWEST_MS = 1_200 * 3;
+const RPS = 50;
+
+let up: ClustersUp;
+let scene: Scene;
+let client: Caller;
+const url = importUrl("server", NAMESPACE);
+
+beforeAll(async () => {
+  up = await openRunnersFleet();
+  scene = await openScene(up, NAMESPACE, ["east", "west", "north"]);
+  const { namespace, image } = scene;
+  const rule = { kind: "HTTPRouteGroup", name: "server" } as const;
+  const server = [
+    ...workload({ namespace, name: "server", image }),
+    serviceExport(namespace, "server"),
+    httpRouteGroup(namespace, "server", [{ name: "all" }]),
+    trafficTarget({ namespace, name: "server", to: "server", from: ["client"], sourceClusters: "east", rule }),
+  ];
+  await Promise.all(["west", "north"].map((cluster) => scene.apply(cluster, server)));
+  await scene.apply("east", workload({ namespace, name: "client", image }));
+  await Promise.all(["east", "west", "north"].map((cluster) => scene.ready(cluster)));
+  client = scene.caller("east", "client");
+  await bothAnswer();
+}, 180_000);
+
+afterAll(() => scene.close());
+
+async function bothAnswer(): Promise<void> {
+  await untilStatus(client, url, 200);
+  const seen = new Set<string | undefined>();
+  await until("answers from west and north", 60_000, async () => {
+    seen.add((await client.request({ url })).headers?.["x-shop-cluster"]);
+    return seen.has("west") && seen.has("north");
+  });
+}
+
+/** Requests at a steady rate; `fault` happens after the first second of them. */
+async function loadDuring(seconds: number, fault: () => Promise<unknown>): Promise<LoadResult> {
+  const load = client.load({ url, rps: RPS, seconds });
+  await client.request({ url }); // the load is under way
+  await fault();
+  const result = await load;
+  const { requests, failed, slowestMs } = result;
+  process.stdout.write(`${failed} of ${requests} failed, slowest ${slowestMs.toFixed(0)} ms\n`);
+  return result;
+}
+
+function expectNoLoss({ failed, slowestMs, failures }: LoadResult): void {
+  expect(failed, JSON.stringify(failures.slice(0, 3))).toBe(0);
+  expect(slowestMs).toBeLessThan(SLOWEST_MS);
+}
+
+async function connectedClusters(): Promise<number> {
+  const text = await up.product.isthmus(["status", "-o", "json", "--data", up.fleet.hub.dataDir]);
+  const { clusters } = JSON.parse(text) as { readonly clusters: readonly { readonly state: string }[] };
+  return clusters.filter(({ state }) => state === "connected").length;
+}
+
+describe("no idempotent request is lost when", () => {
+  test("a whole cluster vanishes without a word (packets are dropped) and returns", async () => {
+    const load = await loadDuring(10, () => up.fleet.faults.blackhole("east", "west"));
+    expectNoLoss(load);
+    await up.fleet.faults.heal("east", "west");
+    await bothAnswer();
+  });
+
+  test("every gateway of a cluster is killed", async () => {
+    const west = scene.cluster("west");
+    const gateways = ["pods", "-n", "isthmus-system", "-l", "app.kubernetes.io/name=isthmus-gateway"];
+    expectNoLoss(await loadDuring(10, () => west.kubectl(["delete", ...gateways, "--force", "--grace-period=0"])));
+    await bothAnswer();
+  });
+
+  test("the hub is killed, and it takes up where it was", async () => {
+    const hub = await adoptHub(up.fleet);
+    expectNoLoss(await loadDuring(8, () => killHub(hub)));
+    await startHub(up.fleet);
+    await until("all clusters to be connected again", 60_000, async () => (await connectedClusters()) === 3);
+  });
+
+  test("Redis is killed: the hub starts it again and no export is lost", async () => {
+    const before = await services();
+    const pid = redisPid();
+    expectNoLoss(
+      await loadDuring(6, () => {
+        process.kill(pid, "SIGKILL");
+        return Promise.resolve();
+      }),
+    );
+    await until("another Redis", 30_000, () => Promise.resolve(redisPid() !== pid));
+    await until("the same services as before", 30_000, async () => (await services().catch(() => "")) === before);
+  });
+
+  test("both agents of the calling cluster are deleted while the hub is away: identity and imports are kept", async () => {
+    const east = scene.cluster("east");
+    await killHub(await adoptHub(up.fleet));
+    const agents = ["-n", "isthmus-system", "-l", "app.kubernetes.io/name=isthmus-agent"];
+    const fault = () => east.kubectl(["delete", "pods", ...agents, "--force", "--grace-period=0"]);
+    expectNoLoss(await loadDuring(8, fault));
+    await east.kubectl(["rollout", "status", "deploy/isthmus-agent", "-n", "isthmus-system", "--timeout=90s"], {
+      timeoutMs: 95_000,
+    });
+    const imports = await east.kubectl(["get", "serviceimports", "-n", NAMESPACE, "-o", "name"]);
+    expect(imports).toContain("/server");
+    // a sidecar that starts now, from what the new agents kept
+    await east.kubectl(["rollout", "restart", "deploy/client", "-n", NAMESPACE]);
+    await scene.ready("east");
+    client = scene.caller("east", "client");
+    await bothAnswer();
+    await startHub(up.fleet);
+    await until("all clusters to be connected again", 60_000, async () => (await connectedClusters()) === 3);
+  });
+
+  test("the API server of the calling cluster hangs", async () => {
+    const east = scene.cluster("east");
+    const result = await loadDuring(8, () => east.faults.stopProgram("kube-apiserver"));
+    await east.faults.continueProgram("kube-apiserver");
+    expectNoLoss(result);
+  });
+});
+
+async function services(): Promise<string> {
+  const text = await up.product.isthmus(["services", "-o", "json", "--data", up.fleet.hub.dataDir]);
+  const { services: list } = JSON.parse(text) as {
+    readonly services: readonly { readonly namespace: string; readonly name: string }[];
+  };
+  return JSON.stringify(list.map(({ namespace, name }) => `${namespace}/${name}`).sort());
+}
+
+/** The embedded Redis of this fleet's hub: its pid file is in the hub's data folder. */
+function redisPid(): number {
+  return Number(readFileSync(join(up.fleet.hub.dataDir, "redis", "redis.pid"), "utf8"));
+}
