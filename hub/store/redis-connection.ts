@@ -115,7 +115,10 @@ export function describeTarget(target: RedisTarget): string {
 const causes: readonly (readonly [pattern: RegExp, hint: string])[] = [
   [/ECONNREFUSED/, "nothing listens there: start Redis or correct the port"],
   [/ENOTFOUND|EAI_AGAIN/, "the host name does not resolve: correct it or the resolver"],
-  [/ETIMEDOUT|EHOSTUNREACH|ENETUNREACH/, "no answer: a firewall or a wrong address"],
+  [
+    /ETIMEDOUT|EHOSTUNREACH|ENETUNREACH/,
+    "no answer: a firewall, a wrong address, or with rediss:// a port that speaks no TLS",
+  ],
   [/ENOENT/, "the socket does not exist: is the embedded Redis running?"],
   [/WRONGPASS|NOAUTH/, "user or password is wrong or missing in the URL"],
   [/NOPERM/, "the Redis user lacks a permission: see docs/errors.md"],
