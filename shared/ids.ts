@@ -1,6 +1,6 @@
 // Names of the fleet: parsed once where they enter, branded ever after.
 // SPIFFE-ID.md section 2: lower-case host, no port, user info, query, fragment or percent-encoding; no empty, `.` or `..` segment.
-import { err, ok, rejected, type Result } from "./result.ts";
+import { ok, rejected, type Result } from "./result.ts";
 
 declare const brand: unique symbol;
 type Branded<Name extends string> = string & { readonly [brand]: Name };
@@ -80,33 +80,4 @@ export function parseSpiffeId(text: string): Result<ParsedSpiffeId> {
     return rejected("ISTHMUS_SPIFFE_ID", "not a SPIFFE ID with a path: spiffe://<trust domain>/<segment>[/<segment>]");
   }
   return ok({ trustDomain: match[1], path });
-}
-
-/** A workload's SPIFFE ID of this fleet, or why it is none. */
-export function parseWorkloadId(
-  text: string,
-  fleet: FleetDomain,
-): Result<WorkloadName & { readonly cluster: ClusterName }> {
-  const parsed = parseSpiffeId(text);
-  if (!parsed.ok) return parsed;
-  const { trustDomain, path } = parsed.value;
-  const [nsKey, namespace, saKey, serviceAccount] = path;
-  const suffix = `.${fleet}`;
-  const cluster = parseClusterName(trustDomain.endsWith(suffix) ? trustDomain.slice(0, -suffix.length) : "");
-  if (
-    !cluster.ok ||
-    path.length !== 4 ||
-    nsKey !== "ns" ||
-    saKey !== "sa" ||
-    namespace === undefined ||
-    serviceAccount === undefined
-  ) {
-    return err([
-      {
-        code: "ISTHMUS_SPIFFE_ID",
-        message: `not a workload of ${fleet}: spiffe://<cluster>.${fleet}/ns/<namespace>/sa/<service account>`,
-      },
-    ]);
-  }
-  return ok({ trustDomain: trustDomain as TrustDomain, cluster: cluster.value, namespace, serviceAccount });
 }

@@ -108,17 +108,3 @@ export function secretIdentityStore(store: SecretStore, at: SecretName): Identit
     },
   };
 }
-
-/** One text under one key, as agent/inject keeps its CA. */
-export function secretTextStore(store: SecretStore, key: string) {
-  return {
-    load: async (): Promise<{ readonly text: string; readonly version: string } | undefined> => {
-      const content = await store.load();
-      return content === undefined ? undefined : { text: content.texts[key] ?? "", version: content.version };
-    },
-    save: async (text: string, version: string | undefined): Promise<"saved" | "conflict"> => {
-      const outcome = await store.save({ [key]: text }, version);
-      return outcome.saved ? "saved" : "conflict";
-    },
-  };
-}

@@ -75,11 +75,6 @@ export async function answeringClusters(caller: Caller, want: readonly string[])
   return seen;
 }
 
-export interface Failover {
-  readonly load: LoadResult;
-  readonly after: ReadonlySet<string>;
-}
-
 const RPS = 100;
 const SECONDS = 12;
 const BREAK_AFTER_MS = 3_000;
