@@ -11,6 +11,7 @@ import { chooseBuilder } from "./images/builder.ts";
 import { checkSpace, imageCacheFolder, withImageLock } from "./images/cache-folder.ts";
 import { contentKeys, imageTargets, type ImageTarget } from "./images/content-key.ts";
 import { debFolder, prepareContext } from "./images/context.ts";
+import { fromContainer, fromDebs } from "./images/debian.ts";
 import { timedProgress, type Progress } from "./images/progress.ts";
 
 export interface BuiltImage {
@@ -66,7 +67,12 @@ async function buildMissing({ cache, images, architecture, progress }: BuildPlan
   await mkdir(join(cache, "archives"), { recursive: true });
   const builder = await chooseBuilder({ cache, debs: (of) => debFolder(downloads, of), progress });
   progress(`building images for ${architecture} with ${builder.kind}`);
-  await prepareContext({ root: checkoutRoot, downloads, context, progress }, architecture);
+  const unpackPackages =
+    builder.kind === "docker"
+      ? fromContainer(architecture, progress)
+      : fromDebs(debFolder(downloads, architecture), architecture, progress);
+  const recipe = images.find(({ target }) => target === "envoy")?.stageKey ?? "";
+  await prepareContext({ root: checkoutRoot, downloads, context, recipe, unpackPackages, progress }, architecture);
   for (const { target, name, archive, stageKey } of images) {
     if (await isPresent(archive)) continue;
     await builder.build({ target, name, stageKey, architecture, context, archive });
@@ -110,7 +116,8 @@ function parseArchitecture(argv: readonly string[]): Architecture {
 
 const usage = `usage: npm run images -- [--arch amd64|arm64] [-o json]
 Builds isthmus, envoy and init from deploy/Dockerfile as OCI archives, with Docker where "docker info" succeeds, else
-with buildah as root. Nothing is done when nothing changed.
+with buildah as root. Nothing is done when nothing changed. The way through Docker has not been run yet by anybody who
+told us; the way through buildah is what the tests use.
 `;
 
 async function main(argv: readonly string[]): Promise<void> {

