@@ -52,7 +52,7 @@ exportPorts:
 const plainServer = `require("node:http").createServer((q, r) => r.end("outside")).listen(9000)`;
 
 // generous: on a busy machine a proxy takes seconds to start; what has a bar asserts it itself
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const found = findEnvoy();
 const reason = "missing" in found ? found.missing : skipReason(networkMissing());
@@ -215,14 +215,14 @@ describe.skipIf(reason !== undefined)("calls between real Envoys", () => {
       const denied = await underLoad(world.front, LOCAL, async () => {
         await served(world.front, 100);
         world.cartEast.configure(cart("east", "[]"));
-        await eventually("the policy is in force", () => answers(LOCAL, 403), 5000);
+        await eventually("the policy is in force", () => answers(LOCAL, 403));
       });
       expect(denied.ok).toBeGreaterThan(0);
       expect(denied.errors.filter((error) => !error.startsWith("403 "))).toEqual([]);
       expect(denied.connections).toBe(4);
     } finally {
       world.cartEast.configure(cart("east", publicOnly));
-      await eventually("the grant is back", () => answers(LOCAL, 200), 5000);
+      await eventually("the grant is back", () => answers(LOCAL, 200));
     }
   });
 

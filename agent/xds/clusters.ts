@@ -37,12 +37,16 @@ export const deadPeerDetection: JsonMessage = {
 
 /**
  * Only what this proxy saw itself (connect, TLS, reset) ejects an endpoint, never a 5xx: behind a gateway that would eject a whole
- * member for one bad pod. Short, since with panic at 0 an ejected last endpoint is a refused request.
+ * member for one bad pod. And only a share of failures over a second: one stall of this proxy breaks the connections to all endpoints at
+ * once, and ejecting them all would turn half a second's pause into an outage (panic is at 0). At 99 % a last endpoint always stays.
  */
 const outlierDetection: JsonMessage = {
   split_external_local_origin_errors: true,
-  consecutive_local_origin_failure: 3,
-  enforcing_consecutive_local_origin_failure: 100,
+  enforcing_failure_percentage_local_origin: 100,
+  failure_percentage_threshold: 50,
+  failure_percentage_minimum_hosts: 1,
+  failure_percentage_request_volume: 3,
+  enforcing_consecutive_local_origin_failure: 0,
   enforcing_local_origin_success_rate: 0,
   enforcing_success_rate: 0,
   enforcing_consecutive_5xx: 0,
@@ -50,7 +54,7 @@ const outlierDetection: JsonMessage = {
   interval: "1s",
   base_ejection_time: "1s",
   max_ejection_time: "10s",
-  max_ejection_percent: 100,
+  max_ejection_percent: 99,
 };
 
 const httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";

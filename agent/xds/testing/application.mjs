@@ -1,10 +1,10 @@
-// The application behind a sidecar: HTTP/1.1 and HTTP/2 on one port of loopback. It says what reached it.
+// The application behind a sidecar: HTTP/1.1 and HTTP/2 on one port, of loopback unless told. It says what reached it.
 // `/hang-up` closes the connection without an answer, `/forge` answers as only a sidecar may; both are counted in other answers.
 import { createServer as createTcpServer } from "node:net";
 import { createServer } from "node:http";
 import { createServer as createHttp2Server } from "node:http2";
 
-const [port, name] = process.argv.slice(2);
+const [port, name, host = "127.0.0.1"] = process.argv.slice(2);
 let hungUp = 0;
 
 function answer(request, response) {
@@ -38,4 +38,4 @@ createTcpServer((socket) => {
     socket.unshift(first);
     (first.toString() === "PRI" ? http2 : http1).emit("connection", socket);
   });
-}).listen(Number(port), "127.0.0.1", () => console.log("listening"));
+}).listen(Number(port), host, () => console.log("listening"));

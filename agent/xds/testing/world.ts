@@ -80,8 +80,9 @@ export class Member {
     });
   }
 
-  async startApplication(name: string): Promise<void> {
-    const program = [process.execPath, join(import.meta.dirname, "application.mjs"), "8080", name];
+  /** On loopback, where a sidecar expects it; a pod without one listens on all addresses. */
+  async startApplication(name: string, host = "127.0.0.1"): Promise<void> {
+    const program = [process.execPath, join(import.meta.dirname, "application.mjs"), "8080", name, host];
     const running = start(this.pod.inside(program));
     this.application = running;
     await eventually("the application listens", () =>
