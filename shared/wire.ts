@@ -8,8 +8,6 @@ import { newWriter, writeMessage } from "./wire/encode.ts";
 import { isMessage, messageNameOf, WireError, type JsonMessage } from "./wire/json.ts";
 import { messagePlan } from "./wire/schema.ts";
 
-export { WireError } from "./wire/json.ts";
-
 /** `typeUrl` with or without the `type.googleapis.com/` prefix. Throws WireError on anything Envoy's protos do not declare. */
 export function encodeJson(typeUrl: string, value: JsonMessage): Uint8Array {
   const writer = newWriter();

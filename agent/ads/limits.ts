@@ -9,6 +9,9 @@ export function streamLifetimeMs(tokenLeftMs: number, maxAgeMs: number, random: 
   return Math.max(0, Math.min(token, age, MAX_TIMER_MS));
 }
 
+/** A thousand proxies that come back at once must not be a thousand token reviews at once. */
+export const MAX_AUTHENTICATIONS = 32;
+
 /** A Node timer's longest delay: beyond it, it fires at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 

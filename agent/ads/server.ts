@@ -14,8 +14,9 @@ import { adsOptions, adsService } from "./definition.ts";
 import { createLineup, type Lineup } from "./lineup.ts";
 import { decodeRequest } from "./messages.ts";
 import { parsePeer, type AdsIdentity, type Peer } from "./peer.ts";
+import { createTurnstile, type Turnstile } from "./turnstile.ts";
 import { createStream, type AdsStream, type AdsTaps } from "./stream.ts";
-import { refusalStatus, streamLifetimeMs } from "./limits.ts";
+import { MAX_AUTHENTICATIONS, refusalStatus, streamLifetimeMs } from "./limits.ts";
 
 /** Key and meaning of a proxy class: streams with equal keys are served the same bytes. */
 export interface PeerClass {
@@ -87,6 +88,7 @@ interface Shell {
   readonly ends: Map<AdsStream, (reason: string) => void>;
   readonly cache: ReturnType<typeof createResponseCache>;
   readonly lineup: Lineup<AdsStream>;
+  readonly turnstile: Turnstile;
 }
 
 export function createAdsServer(deps: AdsServerDeps): AdsServer {
@@ -98,6 +100,7 @@ export function createAdsServer(deps: AdsServerDeps): AdsServer {
     ends: new Map(),
     cache,
     lineup: createLineup<AdsStream>((stream) => stream.pump()),
+    turnstile: createTurnstile(MAX_AUTHENTICATIONS),
   };
   const server = new Server(adsOptions);
   server.addService(adsService, {
@@ -162,7 +165,7 @@ function listen(server: Server, address: string, credentials: ServerCredentials)
 async function serve(shell: Shell, call: Call, protocol: Protocol): Promise<void> {
   const gone = new AbortController();
   for (const event of ["cancelled", "error", "close"]) call.on(event, () => gone.abort());
-  const identity = await authenticate(shell.deps, call);
+  const identity = await shell.turnstile.enter(() => authenticate(shell.deps, call));
   if (gone.signal.aborted) return;
   if (!identity.ok) {
     call.emit("error", identity.error);
