@@ -1,4 +1,5 @@
-// `npm test`: the check, then the end-to-end core on one real fleet. The README's second command.
+// `npm test`: what is missing on the machine, then the check, then the end-to-end core on one real fleet. The README's
+// second command.
 import { spawnSync } from "node:child_process";
 import process from "node:process";
 

@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { buildImages, type BuiltImage } from "../../deploy/images.ts";
 import { downFleet, openFleet, upFleet, type Fleet } from "../fleet.ts";
+import { ensurePackages } from "../machine/packages.ts";
 import { silentProgress, type Progress } from "../progress.ts";
 import { initHub, startHub, type HubProcess } from "./hub-process.ts";
 import { openProduct, type Product } from "./product.ts";
@@ -36,9 +37,11 @@ export function newRunId(purpose: string): string {
 
 export async function upClusters(options: UpOptions): Promise<ClustersUp> {
   const { progress, signal, clusters = clusterNames, runId = newRunId("e2e") } = options;
+  const yes = process.env["CI"] === "true";
+  await ensurePackages(["images", "clusters", "hub"], { yes, progress });
   const images = await progress.step("images", () => buildImages((line) => progress.say(`  ${line}`)));
   const imageArchives = images.map(({ archive }) => archive);
-  const fleet = await upFleet({ runId, clusters, imageArchives, signal, progress, yes: process.env["CI"] === "true" });
+  const fleet = await upFleet({ runId, clusters, imageArchives, signal, progress, yes });
   return { fleet, images, product: await openProduct(fleet, progress) };
 }
 
