@@ -48,7 +48,7 @@ export interface ObjectPath {
   readonly resource: ResourceType;
   readonly namespace?: string;
   readonly name?: string;
-  readonly subresource?: "status";
+  readonly subresource?: "status" | "token";
 }
 
 export function pathOf(at: ObjectPath): string {

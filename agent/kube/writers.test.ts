@@ -1,0 +1,382 @@
+// Every writer against a real API server: what it makes, what it leaves alone, and that an unchanged world costs nothing.
+import { createHash } from "node:crypto";
+import { rootCertificates } from "node:tls";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "../../shared/clock.ts";
+import { runTasks } from "../../shared/lifecycle.ts";
+import type { ServiceImportIr } from "../ir/types.ts";
+import { createClient, type KubeClient } from "./client.ts";
+import { openConnection } from "./connection.ts";
+import { createExportWriter } from "./export-conditions.ts";
+import { fieldOf, stringOf, type JsonObject } from "./json.ts";
+import type { Kube } from "./kube.ts";
+import { createEventWriter } from "./object-events.ts";
+import { openRegistryCopy } from "./registry-copy.ts";
+import * as resources from "./resources.ts";
+import { secretIdentityStore, secretStore } from "./secret-store.ts";
+import { createImportsWriter } from "./service-imports.ts";
+import { installCrds, object, opened, write, type OpenedKube } from "./testing/cluster-state.ts";
+import { kubePrograms, startApiServer, type RealApiServer } from "./testing/real-api-server.ts";
+import { until } from "./testing/waiting.ts";
+import { createTokenReview } from "./token-review.ts";
+import { createTrustWriter } from "./trust-config-maps.ts";
+import { createWebhookWriter } from "./webhook-bundle.ts";
+import type { Writer } from "./writer.ts";
+
+const programs = await kubePrograms();
+const { namespaces, services, serviceExports, serviceImports, trafficTargets, configMaps, events } = resources;
+
+let server: RealApiServer | undefined;
+let open: OpenedKube | undefined;
+let kube: Kube;
+let client: KubeClient;
+
+/** Runs the writer until the work is done. */
+async function writing<T>(writer: Writer<T>, work: () => Promise<void>): Promise<void> {
+  const abort = new AbortController();
+  const done = runTasks(abort.signal, [writer.task]);
+  try {
+    await work();
+  } finally {
+    abort.abort();
+    await done;
+  }
+}
+
+async function namespace(name: string, labels: JsonObject = {}): Promise<void> {
+  await write(client, namespaces, name, { metadata: { labels } });
+  await until(kube, `namespace ${name}`, () => kube.stores.namespaces.get("", name) !== undefined);
+}
+
+const http = { ports: [{ name: "http", port: 80 }] };
+
+describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_000 }, () => {
+  beforeAll(async () => {
+    const started = await startApiServer(programs!);
+    server = started;
+    const setUp = createClient(await openConnection({ kind: "kubeconfig", path: started.kubeconfig() }, systemClock));
+    await installCrds(setUp);
+    await write(setUp, namespaces, "isthmus-system");
+    setUp.close();
+    open = await opened(started.kubeconfig());
+    kube = open.kube;
+    client = kube.client;
+  }, 120_000);
+
+  afterAll(async () => {
+    await open?.close();
+    await server?.stop();
+  });
+
+  function anImport(name: string, more: Partial<ServiceImportIr> = {}): ServiceImportIr {
+    const port = { name: "http", port: 80, protocol: "TCP" as const, appProtocol: "" };
+    return { namespace: "shop", name, type: "ClusterSetIP", ports: [port], ips: [], clusters: ["west"], ...more };
+  }
+
+  it("makes a ServiceImport with the address of its derived Service, and removes both when nobody exports it", async () => {
+    await namespace("shop");
+    const writer = createImportsWriter(kube);
+    const seen = (name: string) => kube.stores.imports.get("shop", name)?.record;
+    const derived = (name: string) => kube.stores.services.get("shop", `isthmus-${name}`)?.record;
+    await writing(writer, async () => {
+      const udp = { name: "", port: 53, protocol: "UDP" as const, appProtocol: "" };
+      const imports = [
+        anImport("cart", { ports: [...anImport("cart").ports, udp] }),
+        anImport("db", { type: "Headless" }),
+      ];
+      writer.want({ imports, hubConnected: true });
+      await until(
+        kube,
+        "ready",
+        () => fieldOf(seen("cart")?.status, "clusters") !== undefined && seen("db") !== undefined,
+      );
+      await until(kube, "the Service", () => derived("cart") !== undefined);
+      expect(derived("cart")).toMatchObject({ importOf: "shop/cart", selector: {}, type: "ClusterIP" });
+      expect(derived("cart")?.ports.map(({ name, protocol }) => [name, protocol])).toEqual([
+        ["http", "TCP"],
+        ["p53-udp", "UDP"],
+      ]);
+      await until(kube, "its address", () => seen("cart")?.spec["ips"] !== undefined);
+      expect(seen("cart")?.spec["ips"]).toEqual(derived("cart")?.clusterIps);
+      expect(derived("db")).toBeUndefined();
+      // the hub is away: an empty wish removes nothing, and says so
+      writer.want({ imports: [anImport("cart", { ports: imports[0]!.ports })], hubConnected: false });
+      await until(kube, "the message", () => JSON.stringify(seen("cart")?.status).includes("not reachable"));
+      expect(seen("db")).toBeDefined();
+      writer.want({ imports: [], hubConnected: true });
+      await until(
+        kube,
+        "gone",
+        () => seen("cart") === undefined && derived("cart") === undefined && seen("db") === undefined,
+      );
+    });
+  });
+
+  it("leaves imports and Services of others alone, and names the obstacle", async () => {
+    await namespace("foreign");
+    await write(client, serviceImports, "foreign/theirs", { spec: { type: "ClusterSetIP", ports: [{ port: 80 }] } });
+    await write(client, services, "foreign/isthmus-taken", { spec: http });
+    await until(
+      kube,
+      "both",
+      () =>
+        kube.stores.imports.get("foreign", "theirs") !== undefined &&
+        kube.stores.services.get("foreign", "isthmus-taken") !== undefined,
+    );
+    const writer = createImportsWriter(kube);
+    await writing(writer, async () => {
+      const of = (name: string) => anImport(name, { namespace: "foreign" });
+      writer.want({
+        imports: [of("theirs"), of("taken"), of("x".repeat(60)), of("fine"), anImport("a", { namespace: "absent" })],
+        hubConnected: true,
+      });
+      await until(
+        kube,
+        "the good one",
+        () => kube.stores.imports.get("foreign", "fine")?.record?.status["clusters"] !== undefined,
+      );
+      writer.want({ imports: [of("fine")], hubConnected: true });
+      await until(
+        kube,
+        "the Service of the good one",
+        () => kube.stores.services.get("foreign", "isthmus-fine") !== undefined,
+      );
+    });
+    expect(kube.stores.imports.get("foreign", "theirs")?.record?.spec["ips"]).toBeUndefined();
+    expect(kube.stores.services.get("foreign", "isthmus-taken")?.record?.importOf).toBe("");
+    expect(kube.stores.imports.get("foreign", "taken")).toBeUndefined();
+  });
+
+  it("writes an unchanged wish once", async () => {
+    await namespace("calm");
+    const calls: string[] = [];
+    const counting: KubeClient = {
+      ...client,
+      apply: (at, body, force) => (calls.push(resources.titleOf(at)), client.apply(at, body, force)),
+    };
+    const writer = createImportsWriter({ ...kube, client: counting });
+    const wish = { imports: [anImport("cart", { namespace: "calm" })], hubConnected: true };
+    await writing(writer, async () => {
+      writer.want(wish);
+      await until(
+        kube,
+        "made",
+        () =>
+          kube.stores.imports.get("calm", "cart")?.record?.status["clusters"] !== undefined &&
+          kube.stores.services.get("calm", "isthmus-cart") !== undefined,
+      );
+      const made = calls.length;
+      writer.want(wish);
+      writer.want({ ...wish, imports: [...wish.imports, anImport("next", { namespace: "calm" })] });
+      await until(kube, "the next", () => kube.stores.imports.get("calm", "next") !== undefined);
+      expect(calls.slice(made).filter((title) => title.includes("cart"))).toEqual([]);
+    });
+  });
+
+  it("shows conditions on a ServiceExport and keeps their times", async () => {
+    await namespace("exports");
+    await write(client, serviceExports, "exports/cart");
+    await until(kube, "the export", () => kube.stores.exports.get("exports", "cart") !== undefined);
+    const writer = createExportWriter(kube);
+    const at = { resource: serviceExports, namespace: "exports", name: "cart" };
+    const conditions = async () =>
+      fieldOf(await client.get(at), "status", "conditions") as readonly JsonObject[] | undefined;
+    const wish = (message: string) => [
+      {
+        namespace: "exports",
+        name: "cart",
+        conditions: [{ type: "Valid" as const, status: "True" as const, reason: "Valid", message }],
+      },
+    ];
+    await writing(writer, async () => {
+      writer.want(wish("one"));
+      const first = await eventually(conditions, (found) => found?.[0]?.["message"] === "one");
+      writer.want(wish("two"));
+      const second = await eventually(conditions, (found) => found?.[0]?.["message"] === "two");
+      expect(second?.[0]).toMatchObject({
+        type: "Valid",
+        status: "True",
+        lastTransitionTime: first?.[0]?.["lastTransitionTime"],
+        observedGeneration: 1,
+      });
+    });
+  });
+
+  it("tells an invalid TrafficTarget its mistake once, by an Event, and leaves the valid one in force", async () => {
+    await namespace("smi");
+    const target = (source: string) => ({
+      spec: {
+        destination: { kind: "ServiceAccount", name: "cart", namespace: "smi" },
+        sources: [{ kind: source, name: "web" }],
+        rules: [{ kind: "TCPRoute", name: "all" }],
+      },
+    });
+    await write(client, trafficTargets, "smi/good", target("ServiceAccount"));
+    await write(client, trafficTargets, "smi/bad", target("User"));
+    await until(
+      kube,
+      "both",
+      () =>
+        kube.problems().some(({ object }) => object?.name === "bad") &&
+        kube.inputs().trafficTargets.some(({ name }) => name === "good"),
+    );
+    expect(kube.inputs().trafficTargets.map(({ name }) => name)).not.toContain("bad");
+    const list = async () =>
+      (
+        await client.listPage(
+          { resource: events, namespace: "smi" },
+          { limit: 0, next: "" },
+          AbortSignal.timeout(10_000),
+        )
+      ).items;
+    const writer = createEventWriter(kube);
+    await writing(writer, async () => {
+      writer.want(kube.problems());
+      const [event] = await eventually(list, (items) => items.length === 1);
+      expect(event).toMatchObject({
+        type: "Warning",
+        reason: "ObjectField",
+        count: 1,
+        involvedObject: { kind: "TrafficTarget", name: "bad" },
+      });
+      expect(stringOf(fieldOf(event, "message"))).toContain("spec.sources[0].kind must be ServiceAccount");
+      writer.want([...kube.problems()]);
+      await write(client, trafficTargets, "smi/worse", target("Group"));
+      await until(kube, "another", () => kube.problems().some(({ object }) => object?.name === "worse"));
+      writer.want(kube.problems());
+      const later = await eventually(list, (items) => items.length === 2);
+      expect(later.map((item) => fieldOf(item, "count"))).toEqual([1, 1]);
+    });
+    await writing(createEventWriter(kube), async () => Promise.resolve()); // a new leader without a wish says nothing
+  });
+
+  it("keeps the roots in mesh namespaces and its own, and repairs them", async () => {
+    await namespace("meshed", { "isthmus.dev/inject": "enabled" });
+    await namespace("plain");
+    const writer = createTrustWriter(kube);
+    const roots = (name: string) => kube.stores.trust.get(name, "isthmus-trust")?.record?.rootsPem;
+    await writing(writer, async () => {
+      writer.want("ROOTS-1");
+      await until(kube, "both", () => roots("meshed") === "ROOTS-1" && roots("isthmus-system") === "ROOTS-1");
+      await write(client, configMaps, "meshed/isthmus-trust", { data: { "roots.pem": "FOREIGN" } });
+      await until(kube, "tampered", () => roots("meshed") === "FOREIGN");
+      writer.want("ROOTS-1");
+      await until(kube, "repaired", () => roots("meshed") === "ROOTS-1");
+    });
+    expect(roots("plain")).toBeUndefined();
+  });
+
+  it("puts the webhook's authority in place and restores it", async () => {
+    const webhook = (caBundle?: string) => ({
+      webhooks: [
+        {
+          name: "inject.isthmus.dev",
+          admissionReviewVersions: ["v1"],
+          sideEffects: "None",
+          namespaceSelector: { matchLabels: { never: "matches" } },
+          clientConfig: {
+            service: { namespace: "isthmus-system", name: "isthmus-agent", path: "/inject" },
+            ...(caBundle !== undefined && { caBundle }),
+          },
+        },
+      ],
+    });
+    // created, not applied: as Helm's, its fields belong to another manager
+    const at = { resource: resources.mutatingWebhooks };
+    await client.create(at, object(resources.mutatingWebhooks, "", "isthmus-agent", webhook()));
+    const bundle = () => kube.stores.webhook.get("", "isthmus-agent")?.record?.webhooks[0]?.caBundle;
+    await until(kube, "the webhook", () => bundle() !== undefined);
+    const writer = createWebhookWriter(kube);
+    await writing(writer, async () => {
+      const pem = `${rootCertificates[0] ?? ""}\n`; // the API server asks only that it is a certificate
+      writer.want(pem);
+      const right = Buffer.from(pem).toString("base64");
+      await until(kube, "the bundle", () => bundle() === right);
+      const [other = ""] = rootCertificates.slice(1);
+      await client.mergePatch({ ...at, name: "isthmus-agent" }, webhook(Buffer.from(other).toString("base64")));
+      await until(kube, "somebody else's", () => bundle() !== right);
+      writer.want(pem);
+      await until(kube, "restored", () => bundle() === right);
+    });
+  });
+
+  it("keeps the identity in a Secret that two replicas share without overwriting each other", async () => {
+    const at = { namespace: "isthmus-system", name: "isthmus-cluster-ca" };
+    const [one, two] = [
+      secretIdentityStore(secretStore(client, at), at),
+      secretIdentityStore(secretStore(client, at), at),
+    ];
+    expect(await one.load()).toBeUndefined();
+    expect(await two.load()).toBeUndefined();
+    const state = (tokenId: string) => ({ stage: "joining" as const, tokenId, agentKeyPem: "A", clusterCaKeyPem: "C" });
+    await one.save(state("first"));
+    await expect(two.save(state("second"))).rejects.toThrow("changed by somebody else");
+    expect(await two.load()).toEqual(state("first"));
+    await two.save(state("third"));
+    await expect(one.save(state("fourth"))).rejects.toMatchObject({ code: "ISTHMUS_IDENTITY_CONFLICT" });
+  });
+
+  it("keeps the last good registry in pieces, and no half of one", async () => {
+    const options = { client, namespace: "isthmus-system", chunkBytes: 700 };
+    const copy = openRegistryCopy(options);
+    expect(await copy.load()).toBeUndefined();
+    // does not compress: so that it takes several pieces
+    const content = (seed: number) =>
+      Buffer.concat(
+        Array.from({ length: 100 }, (_, index) => createHash("sha256").update(`${seed} ${index}`).digest()),
+      );
+    await copy.save(content(1));
+    expect([...((await openRegistryCopy(options).load()) ?? [])]).toEqual([...content(1)]);
+    await copy.save(content(2));
+    expect([...((await openRegistryCopy(options).load()) ?? [])]).toEqual([...content(2)]);
+    const names = await client.listPage(
+      { resource: configMaps, namespace: "isthmus-system" },
+      { limit: 0, next: "" },
+      AbortSignal.timeout(10_000),
+    );
+    const pieces = names.items
+      .map((item) => stringOf(fieldOf(item, "metadata", "name")))
+      .filter((name) => name.startsWith("isthmus-registry-"));
+    expect(pieces.length).toBeGreaterThan(1);
+    await client.remove({ resource: configMaps, namespace: "isthmus-system", name: pieces.at(-1)! });
+    expect(await openRegistryCopy(options).load()).toBeUndefined();
+  });
+
+  it("asks who sent a token, once for reconnects within seconds, and refuses one for another audience", async () => {
+    await namespace("tokens");
+    const account = {
+      resource: { group: "", version: "v1", plural: "serviceaccounts", kind: "ServiceAccount" },
+      namespace: "tokens",
+      name: "cart",
+    };
+    await write(client, account.resource, "tokens/cart");
+    const tokenFor = async (audience: string) => {
+      const request = {
+        apiVersion: "authentication.k8s.io/v1",
+        kind: "TokenRequest",
+        spec: { audiences: [audience], expirationSeconds: 3600 },
+      };
+      return stringOf(fieldOf(await client.create({ ...account, subresource: "token" }, request), "status", "token"));
+    };
+    let reviews = 0;
+    const counting: KubeClient = { ...client, create: (at, body) => ((reviews += 1), client.create(at, body)) };
+    const review = createTokenReview({ client: counting, clock: systemClock });
+    const token = await tokenFor("isthmus");
+    const [first, again] = await Promise.all([review(token), review(token)]);
+    expect(first).toMatchObject({ ok: true, value: { namespace: "tokens", serviceAccount: "cart", podName: "" } });
+    expect(first.ok && first.value.expiresAtMs - Date.now()).toBeGreaterThan(3_000_000);
+    expect(again).toBe(first);
+    expect(reviews).toBe(1);
+    expect(await review(await tokenFor("https://kubernetes.default.svc"))).toMatchObject({ ok: false });
+    expect(await review("not-a-token")).toMatchObject({ ok: false, error: [{ code: "ISTHMUS_TOKEN_REFUSED" }] });
+  });
+});
+
+async function eventually<T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
+  const deadline = Date.now() + 20_000;
+  for (;;) {
+    const value = await read();
+    if (holds(value)) return value;
+    if (Date.now() > deadline) throw new Error(`not in time: ${JSON.stringify(value)}`);
+  }
+}
