@@ -1,0 +1,104 @@
+// `npm run bench -- NAME [--json FILE]`: brings up what the bench needs, measures, takes it down, prints every bar and
+// whether it is held. `--list` says what there is. Exit status 1 when a bar is missed or nothing could be measured.
+import { readFileSync, writeFileSync } from "node:fs";
+import process from "node:process";
+import { parseArgs } from "node:util";
+import { UserError } from "../shared/errors.ts";
+import { causeChain } from "../shared/log.ts";
+import type { Bench, BenchContext } from "./benches/bench.ts";
+import { machineFacts } from "./benches/machine.ts";
+import { propagation } from "./benches/propagation.ts";
+import { benchVersions } from "./benches/versions.ts";
+import { downFleet } from "./fleet.ts";
+import { whyNoClusters } from "./joined/host.ts";
+import { joinCluster, newRunId, openJoinedFleet, upClusters, upHub, type FleetFile } from "./joined/joined-fleet.ts";
+import { lineProgress } from "./progress.ts";
+
+const benches: readonly Bench[] = [propagation];
+
+const usage = `usage: npm run bench -- NAME [--json FILE] | --list
+Brings up what the bench needs and takes it down. ISTHMUS_FLEET=FILE (as the end-to-end runner writes it) measures on a
+fleet that is up instead.
+`;
+
+const say = (line: string) => process.stdout.write(`${line}\n`);
+
+function list(): void {
+  for (const { name, about, bar, minutes, needsRoot } of benches) {
+    say(`${name.padEnd(12)} ${String(minutes).padStart(2)} min  ${bar}${needsRoot ? "; needs root" : ""}`);
+    say(`${" ".repeat(21)}${about}`);
+  }
+}
+
+function benchNamed(name: string | undefined): Bench {
+  const bench = benches.find((candidate) => candidate.name === name);
+  if (bench !== undefined) return bench;
+  const what = name === undefined ? "name a bench" : `no bench is called ${name}`;
+  throw new UserError("ISTHMUS_USAGE", what, { hint: "npm run bench -- --list" });
+}
+
+function benchContext(name: string, signal: AbortSignal): BenchContext {
+  const progress = lineProgress((text) => process.stdout.write(text));
+  const withFleet: BenchContext["withFleet"] = async (clusters, work) => {
+    const runId = newRunId(`bench-${name}`);
+    try {
+      const up = await upClusters({ progress, signal, clusters, runId });
+      await progress.step("hub", () => upHub(up));
+      return await work(up);
+    } finally {
+      await progress.step("taking the fleet down", () => downFleet(runId));
+    }
+  };
+  return {
+    progress,
+    signal,
+    withFleet,
+    withJoinedFleet: async (clusters, work) => {
+      const given = process.env["ISTHMUS_FLEET"];
+      if (given !== undefined) return work(await openJoinedFleet(JSON.parse(readFileSync(given, "utf8")) as FleetFile));
+      return withFleet(clusters, async (up) => {
+        await Promise.all(clusters.map((cluster) => progress.step(`join ${cluster}`, () => joinCluster(up, cluster))));
+        return work(up);
+      });
+    },
+  };
+}
+
+async function runBench(bench: Bench, jsonFile: string | undefined, signal: AbortSignal): Promise<boolean> {
+  say(`${bench.name}: ${bench.about}; about ${bench.minutes} min${bench.needsRoot ? ", needs root" : ""}`);
+  const reason = bench.needsRoot ? await whyNoClusters() : undefined;
+  if (reason !== undefined) throw new UserError("ISTHMUS_BENCH_UNSUPPORTED", reason);
+  const machine = machineFacts();
+  const { figures, bars } = await bench.run(benchContext(bench.name, signal));
+  const result = { [bench.name]: figures, machine, versions: await benchVersions() };
+  if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify(result, null, 2)}\n`);
+  say(JSON.stringify(result));
+  for (const { text, held } of bars) say(`${held ? "held" : "MISSED"}: ${text}`);
+  return bars.every(({ held }) => held);
+}
+
+async function main(signal: AbortSignal): Promise<boolean> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      list: { type: "boolean", default: false },
+      json: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) process.stdout.write(usage);
+  if (values.list) list();
+  if (values.help || values.list) return true;
+  return runBench(benchNamed(positionals[0]), values.json, signal);
+}
+
+const stop = new AbortController();
+for (const name of ["SIGINT", "SIGTERM"] as const)
+  process.once(name, () => stop.abort(new Error(`stopped by ${name}`)));
+try {
+  process.exitCode = (await main(stop.signal)) ? 0 : 1;
+} catch (error) {
+  const code = error instanceof UserError ? error.code : "ISTHMUS_BENCH";
+  process.stderr.write(`${code}: ${causeChain(error).join("; caused by ")}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,37 @@
+// What a bench is: `npm run bench` lists them, runs one and writes what it found. Implemented by the files beside this one.
+import type { ClustersUp } from "../joined/joined-fleet.ts";
+import type { Progress } from "../progress.ts";
+
+export interface BenchContext {
+  readonly progress: Progress;
+  readonly signal: AbortSignal;
+  /** A fleet of these clusters with hub and agents, brought up for this bench and taken down after it. */
+  withJoinedFleet<T>(clusters: readonly string[], work: (up: ClustersUp) => Promise<T>): Promise<T>;
+  /** The same before any cluster has joined: hub up, images on every node. */
+  withFleet<T>(clusters: readonly string[], work: (up: ClustersUp) => Promise<T>): Promise<T>;
+}
+
+export interface Bar {
+  readonly text: string;
+  readonly held: boolean;
+}
+
+export interface BenchResult {
+  /** Goes under the bench's name into the result file. */
+  readonly figures: Readonly<Record<string, unknown>>;
+  readonly bars: readonly Bar[];
+}
+
+export interface Bench {
+  readonly name: string;
+  readonly about: string;
+  /** For --list, before anything is measured. */
+  readonly bar: string;
+  readonly minutes: number;
+  readonly needsRoot: boolean;
+  run(context: BenchContext): Promise<BenchResult>;
+}
+
+export function atMost(what: string, value: number, limit: number, unit: string): Bar {
+  return { text: `${what} ${value} ${unit}, bar ${limit} ${unit}`, held: value <= limit };
+}
