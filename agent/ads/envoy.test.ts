@@ -1,11 +1,15 @@
 // The stream as a real Envoy sees it: delta ADS over TLS, the token by credential_injector, nothing simulated.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import type { Snapshot } from "../xds/resource.ts";
+import type { ResourceSet, Snapshot } from "../xds/resource.ts";
 import { eventually, findEnvoy } from "../xds/testing/envoy.ts";
+import { readCase } from "../xds/testing/mesh-case.ts";
+import { translate } from "../xds/translate.ts";
 import { createSwappableCredentials, type SwappableCredentials } from "./credentials.ts";
 import { classKey, startAgent, type TestAgent } from "./testing/agent.ts";
 import { aProxyHome, startProxy, type ProxyHome, type TestProxy } from "./testing/proxy.ts";
-import { aCluster, aListener, aMesh, aRouteTable, aSnapshot } from "./testing/resources.ts";
+import { aCluster, aListener, aMesh, aRouteTable, aSnapshot, encodeSnapshot } from "./testing/resources.ts";
 
 /** A warming that waits for its time-out takes Envoy 15 s; all else is a matter of how busy the machine is. */
 const WARMING_MS = 12_000;
@@ -191,4 +195,30 @@ describe.skipIf(envoy === "")("a real Envoy on the ADS stream", { timeout: 2 * D
     ]);
     expect(agent.nacks).toEqual([]);
   });
+
+  it.each(["client-local-and-remote-weights", "server-grants-with-matches", "gateway-two-peers-two-ports"])(
+    "takes the whole mesh of %s with its secrets, and a new certificate later",
+    async (name) => {
+      const text = readFileSync(join(import.meta.dirname, "../xds/testdata", name, "in.yaml"), "utf8");
+      const { ir, proxy: proxyClass, settings } = readCase(text);
+      const trust = () => home.fleet.svid("east", "shop", "front");
+      const configured = () => unbound(translate(ir, proxyClass, trust(), settings));
+      await launch(encodeSnapshot(configured()));
+      proxy = await startProxy(envoy, home, agent.port);
+      await live();
+      expect(agent.nacks).toEqual([]);
+      expect(await proxy.stat("cluster_manager.warming_clusters")).toBe(0);
+      agent.acks.length = 0;
+      const renewed = encodeSnapshot(configured(), current);
+      publish(renewed);
+      await ackedVersion("svid", renewed.resources.sds.get("svid")?.version ?? "");
+      expect(agent.acks.map((event) => event.type)).toEqual(["sds"]);
+    },
+  );
 });
+
+/** The same listeners without their ports, which other tests on this machine may use. */
+function unbound(set: ResourceSet): ResourceSet {
+  const lds = new Map([...set.lds].map(([name, listener]) => [name, { ...listener, bind_to_port: false }]));
+  return { ...set, lds };
+}
