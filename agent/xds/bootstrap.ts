@@ -169,13 +169,14 @@ const keptStats: JsonMessage = {
         "listener_manager.",
         "cluster_manager.",
         "control_plane.",
-        "http.",
         "tcp.",
         "overload.",
         "runtime.",
         "isthmus.",
       ].map((prefix) => ({ prefix })),
       ...["membership_healthy", "membership_total", "update_rejected", "bind_errors"].map((suffix) => ({ suffix })),
+      // not `http.*.rds.*`: a handful of series for every service
+      { safe_regex: { regex: "http\\.[^.]+\\.(downstream_.*|rq_.*|rbac\\..*)" } },
       {
         safe_regex: {
           regex:

@@ -94,11 +94,9 @@ export function outboundListener({ visible, addresses, outboundDefault }: Outbou
     .map(({ view }) => view.port)
     .filter(({ protocol }) => protocol === "tcp-server-first")
     .map(({ port }) => port);
-  const destinations = visible.map(({ view }) => ({
-    addresses: view.addresses,
-    port: view.port.port,
-    chain: view.name,
-  }));
+  const destinations = visible.flatMap(({ view }) =>
+    view.destinations.map((destination) => ({ ...destination, chain: view.name })),
+  );
   const refused = addresses === "" ? [] : addresses.split(" ");
   return {
     name: fixedNames.outboundListener,

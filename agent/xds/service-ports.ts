@@ -24,8 +24,8 @@ export interface PortView {
   /** Pods of the cluster itself: those, and for TCP in permissive mode the others too. */
   readonly local: readonly LocalEndpoint[];
   readonly plaintext: PlaintextHttp | undefined;
-  /** Destinations that lead here. */
-  readonly addresses: readonly string[];
+  /** What an application dials to get here. */
+  readonly destinations: readonly { readonly addresses: readonly string[]; readonly port: number }[];
   /** The application's choice of pod is kept (headless services): no EDS. */
   readonly byAddress: boolean;
   readonly chain: JsonMessage;
@@ -33,6 +33,14 @@ export interface PortView {
   readonly routes: JsonMessage | undefined;
   /** All that a listener's bytes say of this port. */
   readonly shape: string;
+}
+
+/** Nobody translates the port of a pod's own address: what is dialled is the target port. */
+function podDestinations(pods: readonly LocalEndpoint[]): PortView["destinations"] {
+  const byPort = Map.groupBy(pods, (pod) => pod.port);
+  return [...byPort]
+    .sort(([a], [b]) => a - b)
+    .map(([port, group]) => ({ addresses: [...new Set(group.map((pod) => pod.address))].sort(), port }));
 }
 
 interface Settings {
@@ -47,7 +55,7 @@ function portView(service: ServiceIr, port: ServicePortIr, { fleet, permissive }
   const identitiesName = formatName({ kind: "identities", ...parts });
   const meshed = port.local.filter((endpoint) => endpoint.meshed);
   const byAddress = service.headless && service.scope === "cluster";
-  const addresses = byAddress ? [...new Set(meshed.map(({ address }) => address))].sort() : service.vips;
+  const destinations = byAddress ? podDestinations(meshed) : [{ addresses: service.vips, port: port.port }];
   const plaintext = plaintextHttp({ service, port, name, meshed, permissive });
   const plaintextTcp = isHttp(protocol) ? [] : unmeshedPods({ service, port, permissive });
   const plaintextToo = plaintextTcp.length > 0;
@@ -60,12 +68,12 @@ function portView(service: ServiceIr, port: ServicePortIr, { fleet, permissive }
     accounts: [...new Set(meshed.map((endpoint) => accountKey(service.namespace, endpoint.serviceAccount)))].sort(),
     local: [...meshed, ...plaintextTcp],
     plaintext,
-    addresses,
+    destinations,
     byAddress,
     chain: portChain(name, protocol),
     cluster: upstreamCluster({ name, identities: identitiesName, protocol, byAddress, plaintextToo, fleet }),
     routes: isHttp(protocol) ? outboundRoutes(name, plaintext?.shares) : undefined,
-    shape: JSON.stringify([name, protocol, addresses]),
+    shape: JSON.stringify([name, protocol, destinations]),
   };
 }
 

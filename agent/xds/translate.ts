@@ -156,15 +156,14 @@ const gatewayListeners: LatestOf<JsonMessage> = new WeakMap();
 function addGateway(resources: Resources, ir: MeshIr, proxy: GatewayClass): void {
   for (const exported of ir.exportPorts) {
     const name = exportName(exported);
-    const local = exported.endpoints.filter((endpoint) => endpoint.meshed);
+    // TLS ends at the pod: one without a sidecar could not answer
+    const assignment = () =>
+      loadAssignment({ name, local: exported.endpoints.filter((endpoint) => endpoint.meshed), remote: [] });
     put(
       resources.cds,
       remembered(exported, `export|${name}`, () => exportCluster(name)),
     );
-    put(
-      resources.eds,
-      remembered(exported, `eds|${name}`, () => loadAssignment({ name, local, remote: [] })),
-    );
+    put(resources.eds, remembered(exported, `eds|${name}`, assignment));
   }
   put(
     resources.lds,
