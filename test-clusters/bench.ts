@@ -6,7 +6,9 @@ import { parseArgs } from "node:util";
 import { UserError } from "../shared/errors.ts";
 import { causeChain } from "../shared/log.ts";
 import type { Bench, BenchContext } from "./benches/bench.ts";
+import { join } from "./benches/join.ts";
 import { machineFacts } from "./benches/machine.ts";
+import { memory } from "./benches/memory.ts";
 import { propagation } from "./benches/propagation.ts";
 import { benchVersions } from "./benches/versions.ts";
 import { downFleet } from "./fleet.ts";
@@ -14,7 +16,7 @@ import { whyNoClusters } from "./joined/host.ts";
 import { joinCluster, newRunId, openJoinedFleet, upClusters, upHub, type FleetFile } from "./joined/joined-fleet.ts";
 import { lineProgress } from "./progress.ts";
 
-const benches: readonly Bench[] = [propagation];
+const benches: readonly Bench[] = [propagation, join, memory];
 
 const usage = `usage: npm run bench -- NAME [--json FILE] | --list
 Brings up what the bench needs and takes it down. ISTHMUS_FLEET=FILE (as the end-to-end runner writes it) measures on a

@@ -8,7 +8,7 @@ const noPods: readonly LocalEndpoint[] = [];
 
 function backend({ ready, total }: SliceState, gateways: number): RemoteBackend {
   return {
-    cluster: "west",
+    cluster: "west" as RemoteBackend["cluster"],
     priority: 0,
     region: "",
     zone: "",
@@ -16,7 +16,7 @@ function backend({ ready, total }: SliceState, gateways: number): RemoteBackend 
     gateways: Array.from({ length: gateways }, (_, index) => ({ host: `198.18.0.${index + 1}`, port: 15443 })),
     ready,
     total,
-  } as RemoteBackend;
+  };
 }
 
 describe("the plan", () => {
@@ -30,12 +30,17 @@ describe("the plan", () => {
   it("goes from one endpoint to none or back with every tenth change, and with no other", () => {
     const before = [stateBefore, ...steps.map((step) => step.state)];
     const turns = steps.flatMap(({ kind, state }, index) =>
-      kind === "weight" ? [] : [{ index, kind, from: before[index]?.total, to: state.total }],
+      kind === "weight" ? [] : [{ index, kind, from: before[index], to: state }],
     );
     expect(turns).toHaveLength(20);
-    expect(turns.slice(0, 2)).toEqual([
-      { index: 0, kind: "close", from: 1, to: 0 },
-      { index: 10, kind: "open", from: 0, to: 1 },
+    const one = { ready: 1, total: 1 };
+    const unready = { ready: 0, total: 1 };
+    const none = { ready: 0, total: 0 };
+    expect(turns.slice(0, 4)).toEqual([
+      { index: 0, kind: "close", from: one, to: none },
+      { index: 10, kind: "open", from: none, to: one },
+      { index: 20, kind: "close", from: one, to: unready },
+      { index: 30, kind: "open", from: unready, to: one },
     ]);
     expect(
       steps.filter(({ kind, state }, index) => {

@@ -19,8 +19,8 @@ const PHASE = 10;
 
 const state = (ready: number, total: number): SliceState => ({ ready, total });
 
-/** Ten steps with endpoints to call, from one endpoint to one endpoint; no state but the ends occurs twice. */
-const openPhase = [
+/** Ten steps with endpoints to call, from one to one; no state but the ends occurs twice. */
+const open = [
   state(1, 1),
   state(2, 2),
   state(3, 4),
@@ -33,18 +33,11 @@ const openPhase = [
   state(1, 1),
 ];
 /** Ten steps with nothing to call, from no endpoint to no endpoint: the weight is that of pods that are not ready. */
-const closedPhase = [
-  state(0, 0),
-  state(0, 1),
-  state(0, 2),
-  state(0, 3),
-  state(0, 4),
-  state(0, 5),
-  state(0, 1),
-  state(0, 2),
-  state(0, 3),
-  state(0, 0),
-];
+const empty = [0, 1, 2, 3, 4, 5, 1, 2, 3, 0].map((total) => state(0, total));
+/** The same from one endpoint that is not ready to itself: Envoy sees a change of health, and no host come or go. */
+const unready = [1, 2, 3, 4, 5, 2, 3, 4, 5, 1].map((total) => state(0, total));
+
+const phases = [empty, open, unready, open];
 
 /** The state before the first step, which closes. */
 export const stateBefore = state(1, 1);
@@ -52,10 +45,9 @@ export const stateBefore = state(1, 1);
 /** Every tenth change opens or closes; those between them are weights. */
 export function planSteps(count: number): readonly Step[] {
   return Array.from({ length: count }, (_, index) => {
-    const closed = Math.floor(index / PHASE) % 2 === 0;
+    const phase = phases[Math.floor(index / PHASE) % phases.length] ?? open;
     const at = index % PHASE;
-    const found = (closed ? closedPhase : openPhase)[at] ?? stateBefore;
-    return { state: found, kind: at > 0 ? "weight" : closed ? "close" : "open" };
+    return { state: phase[at] ?? stateBefore, kind: at > 0 ? "weight" : phase === open ? "open" : "close" };
   });
 }
 

@@ -52,9 +52,17 @@ export async function upHub({ fleet, product }: ClustersUp): Promise<HubProcess>
 
 /** A token from the hub, and `isthmus join` with it: returns once the cluster takes part. */
 export async function joinCluster(up: ClustersUp, cluster: string): Promise<void> {
-  const { fleet, product, images } = up;
+  await joinWith(up, cluster, await createToken(up, cluster));
+}
+
+/** Returns the token's file. */
+export async function createToken({ fleet, product }: ClustersUp, cluster: string): Promise<string> {
   const tokenFile = join(fleet.hub.dataDir, `${cluster}.token`);
   await product.isthmus(["token", "create", cluster, "--data", fleet.hub.dataDir, "--out", tokenFile]);
+  return tokenFile;
+}
+
+export async function joinWith({ product, images }: ClustersUp, cluster: string, tokenFile: string): Promise<void> {
   await product.isthmus(["join", "--token-file", tokenFile, "--context", cluster, ...imageValues(images)]);
 }
 
