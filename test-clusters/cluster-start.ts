@@ -44,9 +44,9 @@ export interface StartedCluster {
   readonly client: KubeClient;
 }
 
-const API_READY_MS = 60_000;
-const NODE_READY_MS = 90_000;
-const SOCKET_MS = 30_000;
+const API_READY_MS = 180_000; // seconds on an idle machine; a CI machine may be ten times over its cores
+const NODE_READY_MS = 240_000;
+const SOCKET_MS = 120_000;
 
 async function writeFiles(place: ClusterPlace, pki: ClusterPki, deps: ClusterDeps): Promise<void> {
   const folders = [place.home, place.runtime, place.pki, `${place.home}/cni/net.d`, `${place.home}/pod-logs`];

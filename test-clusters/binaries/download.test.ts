@@ -19,7 +19,8 @@ beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), "isthmus-download-"));
   server = createServer((request, response) => {
     if (request.url === "/there") response.end(content);
-    else if (request.url === "/cut") response.writeHead(200, { "content-length": 100 }).end(content.slice(0, 3));
+    else if (request.url === "/cut")
+      response.writeHead(200, { "content-length": 100 }).write(content.slice(0, 3), () => response.destroy());
     else response.writeHead(404).end();
   });
   server.listen(0, "127.0.0.1");

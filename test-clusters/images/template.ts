@@ -16,7 +16,7 @@ import { setKey, type ImageArchive } from "./archive-key.ts";
 
 /** Older sets are removed: an image set is some 100 MB and every change of the code makes one. */
 const KEPT_TEMPLATES = 2;
-const START_MS = 20_000;
+const START_MS = 60_000;
 
 function templatesDir(): string {
   return join(cacheRoot(), "image-sets");
