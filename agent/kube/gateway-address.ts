@@ -2,13 +2,22 @@
 // got. A host name (as some clouds give) is resolved here, again and again, for records carry IP literals only.
 import { lookup } from "node:dns/promises";
 import { isIP } from "node:net";
+import type { Clock } from "../../shared/clock.ts";
 import type { Task } from "../../shared/lifecycle.ts";
 import type { GatewayAddress } from "../../shared/registry.ts";
 import { sameValue } from "./json.ts";
-import type { Kube } from "./kube.ts";
+import type { Feeds } from "./feeds.ts";
+import type { GatewayServiceRecord } from "./parse/gateway-service.ts";
 import { sleepOrWake } from "./pause.ts";
 
 export type ResolveHost = (host: string) => Promise<readonly string[]>;
+
+/** What is looked at of a Kube. */
+export interface GatewaySource {
+  readonly clock: Clock;
+  readonly stores: { readonly gateway: { readonly records: () => readonly GatewayServiceRecord[] } };
+  readonly onChange: Feeds["onChange"];
+}
 
 export interface GatewayAddressOptions {
   /** Not empty: taken instead of the Service's (an address in front of it, a fixed one of a site). */
@@ -25,7 +34,7 @@ export interface GatewayAddresses {
 /** Records of cloud load balancers change with their nodes; their time to live is a minute at most. */
 const RESOLVE_MS = 30_000;
 
-export function watchGatewayAddresses(kube: Kube, options: GatewayAddressOptions): GatewayAddresses {
+export function watchGatewayAddresses(kube: GatewaySource, options: GatewayAddressOptions): GatewayAddresses {
   const { resolve = lookupAll, onChange } = options;
   let current: readonly GatewayAddress[] = [];
   const lastGood = new Map<string, readonly string[]>();
@@ -55,7 +64,7 @@ export function watchGatewayAddresses(kube: Kube, options: GatewayAddressOptions
   return { current: () => current, task: { name: "gateway addresses", run } };
 }
 
-function ofService(kube: Kube): readonly GatewayAddress[] {
+function ofService(kube: GatewaySource): readonly GatewayAddress[] {
   return kube.stores.gateway.records().flatMap(({ hosts, port }) => hosts.map((host) => ({ host, port })));
 }
 
