@@ -11,51 +11,68 @@ import { servicesCommand } from "./commands/services.ts";
 import { statusCommand } from "./commands/status.ts";
 import { tokenCommand } from "./commands/token.ts";
 import { versionCommand } from "./commands/version.ts";
-import { describeError, errorLine } from "./output.ts";
+import { describeError, errorLine, type Streams } from "./output.ts";
 
 const formats = ["text", "json"] as const;
 
-function program(): Command {
+function program(streams: Streams): Command {
   const root = new Command("isthmus")
     .description("joins Kubernetes clusters into one fleet: mutual TLS across clusters, policy, failover")
     .showHelpAfterError(false);
   const commands = [
-    initCommand(),
-    hubCommand(),
-    tokenCommand(),
-    joinCommand(),
-    statusCommand(),
-    clustersCommand(),
-    servicesCommand(),
-    confirmRestoreCommand(),
-    versionCommand(),
+    initCommand(streams),
+    hubCommand(streams),
+    tokenCommand(streams),
+    joinCommand(streams),
+    statusCommand(streams),
+    clustersCommand(streams),
+    servicesCommand(streams),
+    confirmRestoreCommand(streams),
+    versionCommand(streams),
   ];
   for (const command of commands) root.addCommand(command);
   for (const command of commands.flatMap((command) => [command, ...command.commands])) {
-    const ownsOutput = command.options.some(({ short }) => short === "-o");
+    // a parent with the same option would take it from its subcommand
+    const ownsOutput = command.commands.length > 0 || command.options.some(({ short }) => short === "-o");
     if (!ownsOutput)
       command.addOption(new Option("-o, --output <format>", "text or json").choices(formats).default("text"));
   }
   for (const command of [root, ...commands, ...commands.flatMap(({ commands: nested }) => nested)]) {
-    command.exitOverride().configureOutput({ outputError: () => undefined });
+    command
+      .exitOverride()
+      .configureOutput({ writeOut: streams.stdout, writeErr: streams.stdout, outputError: () => undefined });
   }
   return root;
 }
 
+const processStreams: Streams = {
+  stdout: (text) => void process.stdout.write(text),
+  stderr: (text) => void process.stderr.write(text),
+};
+
 export async function main(argv: readonly string[]): Promise<void> {
-  try {
-    await program().parseAsync(argv);
-  } catch (error) {
-    const failure = error instanceof CommanderError ? usageError(error) : error;
-    if (failure === undefined) return;
-    const asJson = argv.some((word, at) => word === "-ojson" || word === "--output=json" || isJsonFlag(argv, at));
-    process.stderr.write(`${asJson ? JSON.stringify({ error: describeError(failure) }) : errorLine(failure)}\n`);
-    process.exitCode = 1;
-  }
+  process.exitCode = await runCommand(argv.slice(2), processStreams);
 }
 
-function isJsonFlag(argv: readonly string[], at: number): boolean {
-  return ["-o", "--output"].includes(argv[at] ?? "") && argv[at + 1] === "json";
+/** Runs one command to its end; the exit status. */
+export async function runCommand(words: readonly string[], streams: Streams): Promise<number> {
+  try {
+    await program(streams).parseAsync(words, { from: "user" });
+  } catch (error) {
+    const failure = error instanceof CommanderError ? usageError(error) : error;
+    if (failure === undefined) return 0;
+    streams.stderr(`${asksJson(words) ? JSON.stringify({ error: describeError(failure) }) : errorLine(failure)}\n`);
+    return 1;
+  }
+  return 0;
+}
+
+/** Read here once more, because a command line that cannot be parsed has no options. */
+function asksJson(words: readonly string[]): boolean {
+  return words.some(
+    (word, at) =>
+      ["-ojson", "--output=json"].includes(word) || (["-o", "--output"].includes(word) && words[at + 1] === "json"),
+  );
 }
 
 /** Help that was asked for is no error. */

@@ -15,9 +15,15 @@ export interface Output {
   next(command: string): void;
 }
 
-export function openOutput(format: Format): Output {
-  const stdout = (text: string) => void process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
-  const stderr = (line: string) => void process.stderr.write(`${line}\n`);
+/** Where a command writes: the process's streams, or a test's. */
+export interface Streams {
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
+}
+
+export function openOutput(format: Format, streams: Streams): Output {
+  const stdout = (text: string) => streams.stdout(text.endsWith("\n") ? text : `${text}\n`);
+  const stderr = (line: string) => streams.stderr(`${line}\n`);
   const reader = format === "text" ? stderr : ignore;
   return {
     format,

@@ -2,10 +2,10 @@
 import { Command, Option } from "commander";
 import type { HubOptions } from "../../hub/config.ts";
 import { dataFlag, dataOption } from "../data-folder.ts";
-import { openOutput, type Format } from "../output.ts";
+import { openOutput, type Format, type Streams } from "../output.ts";
 import { ownVersion } from "../version.ts";
 
-export function hubCommand(): Command {
+export function hubCommand(streams: Streams): Command {
   return new Command("hub")
     .description("run the hub")
     .addOption(dataOption())
@@ -22,17 +22,19 @@ export function hubCommand(): Command {
     .option("--insecure-dev", "allow a redis:// URL without TLS")
     .option("--allow-loopback", "let members publish gateways on loopback (sites on one machine)")
     .option("--log-level <level>", "debug, info, warn or error", "info")
-    .action(run);
+    .action((options: RunOptions) => run(options, streams));
 }
 
-async function run(options: HubOptions & { readonly output: Format }): Promise<void> {
+type RunOptions = HubOptions & { readonly output: Format };
+
+async function run(options: RunOptions, streams: Streams): Promise<void> {
   // loaded here, because every other command would pay for it
   const [{ parseHubOptions }, { hubDeps, runHub }] = await Promise.all([
     import("../../hub/config.ts"),
     import("../../hub/main.ts"),
   ]);
   const config = await parseHubOptions(options);
-  const out = openOutput(options.output);
+  const out = openOutput(options.output, streams);
   const ending = new AbortController();
   const end = (signal: NodeJS.Signals) => ending.abort(new Error(`ended by ${signal}`));
   process.once("SIGTERM", end);

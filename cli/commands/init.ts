@@ -10,7 +10,7 @@ import { systemClock } from "../../shared/clock.ts";
 import { UserError } from "../../shared/errors.ts";
 import { parseFleetDomain, type FleetDomain } from "../../shared/ids.ts";
 import { dataFlag, dataOption, type DataOption } from "../data-folder.ts";
-import { openOutput, type Format } from "../output.ts";
+import { openOutput, type Format, type Streams } from "../output.ts";
 
 interface InitOptions extends DataOption {
   readonly fleetDomain?: string;
@@ -20,7 +20,7 @@ interface InitOptions extends DataOption {
 
 const defaultAdvertise = "localhost:8443";
 
-export function initCommand(): Command {
+export function initCommand(streams: Streams): Command {
   return new Command("init")
     .description("make a fleet: the hub's data folder with the root certificate authority")
     .argument("[fleet-domain]", "domain of the fleet, such as acme.mesh: part of every identity, never changed later")
@@ -33,10 +33,10 @@ export function initCommand(): Command {
     .addOption(
       new Option("-o, --output <format>", "text, json or secret").choices(["text", "json", "secret"]).default("text"),
     )
-    .action(init);
+    .action((domain: string | undefined, options: InitOptions) => init(domain, options, streams));
 }
 
-async function init(argument: string | undefined, options: InitOptions): Promise<void> {
+async function init(argument: string | undefined, options: InitOptions, streams: Streams): Promise<void> {
   // loaded here, because every other command would pay for it
   const [{ checkAddress }, { initAuthority }, { writeHubFile }] = await Promise.all([
     import("../../hub/config.ts"),
@@ -54,9 +54,9 @@ async function init(argument: string | undefined, options: InitOptions): Promise
     if (made) await rm(dataDir, { recursive: true, force: true });
     throw error;
   }
-  const out = openOutput(output === "secret" ? "text" : output);
+  const out = openOutput(output === "secret" ? "text" : output, streams);
   if (output === "secret") {
-    process.stdout.write(await secretManifest(dataDir));
+    streams.stdout(await secretManifest(dataDir));
     out.say(`the fleet ${fleetDomain} was made in ${dataDir}; the Secret holds its root key: apply it, keep no copy`);
     const values = `fleet.domain=${fleetDomain},fleet.advertise=${advertise},authority.secretName=${secretName}`;
     out.next(`kubectl -n isthmus-hub apply -f SECRET && helm install isthmus-hub deploy/charts/hub --set ${values}`);

@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../../shared/errors.ts";
 import { parseJoinToken, type JoinToken } from "../../shared/join-token.ts";
-import { openOutput, parseDuration, shortDuration, type Format, type Output } from "../output.ts";
+import { openOutput, parseDuration, shortDuration, type Format, type Output, type Streams } from "../output.ts";
 import { mustRun, runProgram } from "../program.ts";
 import { systemNamespace, waitForRollout } from "../rollout.ts";
 
@@ -21,7 +21,7 @@ interface JoinOptions {
 
 const chartDir = fileURLToPath(new URL("../../deploy/charts/agent", import.meta.url));
 
-export function joinCommand(): Command {
+export function joinCommand(streams: Streams): Command {
   const collect = (value: string, before: readonly string[]) => [...before, value];
   return new Command("join")
     .description("let a Kubernetes cluster join the fleet: installs the agent with helm")
@@ -31,14 +31,14 @@ export function joinCommand(): Command {
     .option("--values <file>", "file with values of the agent's chart (repeatable)", collect, [])
     .option("--image-registry <prefix>", "registry and path from which the cluster pulls the images")
     .option("--timeout <duration>", "how long to wait until the cluster takes part", "90s")
-    .action(join);
+    .action((options: JoinOptions) => join(options, streams));
 }
 
-async function join(options: JoinOptions): Promise<void> {
+async function join(options: JoinOptions, streams: Streams): Promise<void> {
   const started = Date.now();
   const { context } = options;
   const timeoutMs = parseDuration("--timeout", options.timeout);
-  const out = openOutput(options.output);
+  const out = openOutput(options.output, streams);
   const { token, text } = await readToken(options.tokenFile);
   await checkHelm();
   await checkContext(context);

@@ -4,18 +4,23 @@ import type { ClusterOverview, FleetOverview } from "../../hub/api/fleet-overvie
 import { askOperator } from "../../hub/operator-client.ts";
 import { clusterTable } from "../cluster-table.ts";
 import { dataFlag, dataOption, type DataOption } from "../data-folder.ts";
-import { openOutput, shortDuration, table, type Format } from "../output.ts";
+import { openOutput, shortDuration, table, type Format, type Streams } from "../output.ts";
 
 /** More would scroll the members away; -o json has them all. */
 const shownProblems = 20;
 
-export function statusCommand(): Command {
-  return new Command("status").description("show the fleet on one screen").addOption(dataOption()).action(status);
+export function statusCommand(streams: Streams): Command {
+  return new Command("status")
+    .description("show the fleet on one screen")
+    .addOption(dataOption())
+    .action((options: Options) => status(options, streams));
 }
 
-async function status({ data, output }: DataOption & { readonly output: Format }): Promise<void> {
+type Options = DataOption & { readonly output: Format };
+
+async function status({ data, output }: Options, streams: Streams): Promise<void> {
   const fleet = (await askOperator(data, { method: "GET", path: "/v1/status" })) as unknown as FleetOverview;
-  const out = openOutput(output);
+  const out = openOutput(output, streams);
   out.result(fleet, statusText(fleet));
   out.next(nextCommand(fleet, dataFlag(data)));
 }

@@ -5,7 +5,7 @@ import { open } from "node:fs/promises";
 import { askOperator } from "../../hub/operator-client.ts";
 import { UserError } from "../../shared/errors.ts";
 import { dataOption, type DataOption } from "../data-folder.ts";
-import { openOutput, parseDuration, shortDuration, type Format } from "../output.ts";
+import { openOutput, parseDuration, shortDuration, type Format, type Streams } from "../output.ts";
 
 interface CreateOptions extends DataOption {
   readonly ttl: string;
@@ -21,7 +21,7 @@ interface CreatedToken {
   readonly token: string;
 }
 
-export function tokenCommand(): Command {
+export function tokenCommand(streams: Streams): Command {
   const create = new Command("create")
     .description("make a single-use token with which a cluster may join")
     .argument("<cluster>", "name the cluster will have in the fleet: a DNS label")
@@ -29,11 +29,11 @@ export function tokenCommand(): Command {
     .option("--ttl <duration>", "how long it may be used: 90s, 15m, 2h; at most 24h", "15m")
     .option("--out <file>", "write it to a new file with mode 0600 instead of printing it")
     .option("--rejoin", "let it replace the keys of a cluster that is a member already")
-    .action(createToken);
+    .action((cluster: string, options: CreateOptions) => createToken(cluster, options, streams));
   return new Command("token").description("join tokens").addCommand(create);
 }
 
-async function createToken(cluster: string, options: CreateOptions): Promise<void> {
+async function createToken(cluster: string, options: CreateOptions, streams: Streams): Promise<void> {
   const ttlMs = parseDuration("--ttl", options.ttl);
   const body = { cluster, ttlMs, rejoin: options.rejoin === true };
   const created = (await askOperator(options.data, {
@@ -42,7 +42,7 @@ async function createToken(cluster: string, options: CreateOptions): Promise<voi
     body,
   })) as unknown as CreatedToken;
   const { token, ...facts } = created;
-  const out = openOutput(options.output);
+  const out = openOutput(options.output, streams);
   if (options.out === undefined) out.result(created, token);
   else {
     await writeToken(options.out, token);

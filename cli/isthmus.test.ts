@@ -1,0 +1,173 @@
+// The command as a person meets it: a fleet is made, its hub runs, a token is made, and what goes wrong is one line.
+import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { parseJoinToken } from "../shared/join-token.ts";
+import { isthmus, isthmusProcess, runningHub, type RunningHub } from "./testing/cli.ts";
+
+let folder: string;
+beforeAll(() => {
+  folder = realpathSync(mkdtempSync(join(tmpdir(), "isthmus-cli-")));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("from nothing to a join token", () => {
+  let hub: RunningHub;
+  const data = () => join(folder, "data");
+  beforeAll(async () => {
+    const made = await isthmus(["init", "acme.mesh", "--data", data(), "--advertise", "127.0.0.1:8443"]);
+    expect(made).toMatchObject({ status: 0 });
+    expect(made.stderr).toContain(`next: isthmus hub --data ${data()}`);
+    hub = await runningHub(data());
+  });
+  afterAll(async () => {
+    expect(await hub.stop()).toBe(0);
+  });
+
+  it("prints the token alone on standard output, and the next command for the reader", async () => {
+    const { status, stdout, stderr } = await isthmus(["token", "create", "east", "--data", data()]);
+    expect(status).toBe(0);
+    const token = parseJoinToken(stdout);
+    expect(token).toMatchObject({ ok: true, value: { cluster: "east", hub: "127.0.0.1:8443" } });
+    expect(stderr).toContain("next: isthmus join --token-file FILE --context east");
+  });
+
+  it("keeps the token's secret out of the hub's log and out of Redis", async () => {
+    const { stdout } = await isthmus(["token", "create", "west", "--data", data(), "-o", "json"]);
+    const { token } = JSON.parse(stdout) as { token: string };
+    const parsed = parseJoinToken(token);
+    const secret = Buffer.from(parsed.ok ? parsed.value.secret : []);
+    const aof = readFileSync(join(data(), "redis", "appendonlydir", "appendonly.aof.1.incr.aof"));
+    expect(aof.includes("token:")).toBe(true);
+    for (const form of [secret, secret.toString("base64url"), secret.toString("base64"), secret.toString("hex")]) {
+      expect(aof.includes(form)).toBe(false);
+      expect(hub.log()).not.toContain(form.toString());
+    }
+  });
+
+  it("writes a token file that only its owner may read", async () => {
+    const out = join(folder, "north.token");
+    writeFileSync(out, "old", { mode: 0o644 });
+    expect(await isthmus(["token", "create", "north", "--data", data(), "--out", out])).toMatchObject({ status: 0 });
+    expect(statSync(out).mode & 0o777).toBe(0o600);
+    expect(parseJoinToken(readFileSync(out, "utf8")).ok).toBe(true);
+  });
+
+  it.each([
+    { args: ["status"], says: /fleet acme\.mesh .* redis connected\n\nno cluster has joined yet/ },
+    { args: ["clusters"], says: /no cluster has joined yet/ },
+    { args: ["services"], says: /no service is exported yet/ },
+  ])("$args says what there is and what to do next", async ({ args, says }) => {
+    const { status, stdout, stderr } = await isthmus([...args, "--data", data()]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(says);
+    expect(stderr).toMatch(/^next: /m);
+    const json = await isthmus([...args, "--data", data(), "-o", "json"]);
+    expect(JSON.parse(json.stdout)).toBeTypeOf("object");
+    expect(json.stderr).toBe("");
+  });
+
+  it("refuses a second hub on the same data folder", async () => {
+    const { status, stderr } = await isthmus(["hub", "--data", data(), "--listen", "127.0.0.1:0"]);
+    expect({ status, stderr }).toMatchObject({
+      status: 1,
+      stderr: expect.stringMatching(/^error ISTHMUS_HUB_RUNNING: /) as string,
+    });
+  });
+
+  it.each([
+    { why: "a name that is no label", args: ["token", "create", "East_1"], code: "ISTHMUS_CLUSTER_NAME" },
+    { why: "a reserved name", args: ["token", "create", "hub"], code: "ISTHMUS_CLUSTER_NAME" },
+    { why: "a lifetime of a week", args: ["token", "create", "east", "--ttl", "7d"], code: "ISTHMUS_TOKEN_TTL" },
+    { why: "a lifetime that is none", args: ["token", "create", "east", "--ttl", "soon"], code: "ISTHMUS_DURATION" },
+  ])("refuses $why in one line", async ({ args, code }) => {
+    const { status, stderr, stdout } = await isthmus([...args, "--data", data()]);
+    expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+    expect(stderr.trim().split("\n")).toHaveLength(1);
+    expect(stderr).toMatch(new RegExp(`^error ${code}: .+; .+`));
+  });
+});
+
+describe("what goes wrong", () => {
+  it.each([
+    { why: "no fleet domain", args: ["init"], code: "ISTHMUS_FLEET_DOMAIN" },
+    { why: "a fleet domain of one label", args: ["init", "acme", "--data", "FOLDER/x"], code: "ISTHMUS_FLEET_DOMAIN" },
+    {
+      why: "an address without a port",
+      args: ["init", "acme.mesh", "--data", "FOLDER/x", "--advertise", "hub"],
+      code: "ISTHMUS_ADDRESS",
+    },
+    { why: "a folder with other files", args: ["init", "acme.mesh", "--data", "FOLDER/full"], code: "ISTHMUS_DATA" },
+    { why: "a hub without a data folder", args: ["hub", "--data", "FOLDER/none"], code: "ISTHMUS_DATA" },
+    { why: "a data folder that is none", args: ["hub", "--data", "FOLDER/full"], code: "ISTHMUS_DATA" },
+    { why: "a hub that does not run", args: ["status", "--data", "FOLDER/full"], code: "ISTHMUS_HUB_NOT_RUNNING" },
+    {
+      why: "a plaintext Redis",
+      args: ["hub", "--data", "FOLDER/full", "--redis", "redis://r"],
+      code: "ISTHMUS_REDIS_PLAINTEXT",
+    },
+    {
+      why: "no token file",
+      args: ["join", "--token-file", "FOLDER/none", "--context", "c"],
+      code: "ISTHMUS_TOKEN_FILE",
+    },
+    {
+      why: "another file as token",
+      args: ["join", "--token-file", "FOLDER/full/file", "--context", "c"],
+      code: "ISTHMUS_TOKEN_MALFORMED",
+    },
+    { why: "an unknown command", args: ["frobnicate"], code: "ISTHMUS_USAGE" },
+    { why: "an unknown option", args: ["status", "--frobnicate"], code: "ISTHMUS_USAGE" },
+    { why: "a missing argument", args: ["token", "create"], code: "ISTHMUS_USAGE" },
+    { why: "an output of another form", args: ["status", "-o", "xml"], code: "ISTHMUS_USAGE" },
+  ])("$why is one line with a code, and status 1", async ({ args, code }) => {
+    mkdirSync(join(folder, "full"), { recursive: true });
+    writeFileSync(join(folder, "full", "file"), "hello");
+    const { status, stdout, stderr } = await isthmus(args.map((arg) => arg.replace("FOLDER", folder)));
+    expect({ status, stdout }).toEqual({ status: 1, stdout: "" });
+    expect(stderr.trim().split("\n")).toHaveLength(1);
+    expect(stderr).toMatch(new RegExp(`^error ${code}: .+`));
+  });
+
+  it("is a document with -o json", async () => {
+    const { status, stderr } = await isthmus(["status", "--data", folder, "-o", "json"]);
+    expect(status).toBe(1);
+    expect(JSON.parse(stderr)).toMatchObject({ error: { code: "ISTHMUS_HUB_NOT_RUNNING" } });
+  });
+
+  it("leaves nothing half made: a folder in which init failed can be used by init", async () => {
+    const data = join(folder, "twice");
+    expect((await isthmus(["init", "acme.mesh", "--data", data, "--advertise", "?"])).status).toBe(1);
+    expect((await isthmus(["init", "acme.mesh", "--data", data])).status).toBe(0);
+    const again = await isthmus(["init", "acme.mesh", "--data", data]);
+    expect(again.stderr).toMatch(/^error ISTHMUS_FLEET_EXISTS/);
+  });
+
+  it("prints a fleet as a Secret that unpacks to its data folder", async () => {
+    const { status, stdout } = await isthmus(["init", "acme.mesh", "--data", join(folder, "seed"), "-o", "secret"]);
+    expect(status).toBe(0);
+    const { kind, data } = JSON.parse(stdout) as { kind: string; data: Record<string, string> };
+    const tar = Buffer.from(data["data.tar"] ?? "", "base64").toString("latin1");
+    expect(kind).toBe("Secret");
+    for (const file of ["fleet.json", "hub.json", "pepper", "kek"]) expect(tar).toContain(`./${file}`);
+  });
+});
+
+describe("the entry", () => {
+  it("runs the program on the Node that it finds, and passes its exit status on", async () => {
+    const { status, stdout } = await isthmusProcess(["version", "-o", "json"]);
+    expect(status).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ node: expect.stringMatching(/^2[4-9]\./) as string });
+    expect(await isthmusProcess(["frobnicate"])).toMatchObject({ status: 1, stdout: "" });
+  });
+});
+
+describe("help and version", () => {
+  it.each([["help"], ["help", "join"], ["token", "--help"], ["version"]])("%j is no error", async (...args) => {
+    const { status, stdout, stderr } = await isthmus(args);
+    expect(status).toBe(0);
+    expect(stdout.length).toBeGreaterThan(10);
+    expect(stderr).not.toContain("error");
+  });
+});
