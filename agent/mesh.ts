@@ -4,7 +4,7 @@ import type { Clock } from "../shared/clock.ts";
 import type { Log } from "../shared/log.ts";
 import type { Problem, Result } from "../shared/result.ts";
 import { encodeResource } from "../shared/wire.ts";
-import { createAdsServer, type AdsServer } from "./ads/server.ts";
+import { createAdsServer, type AdsServer, type StandingRefusal } from "./ads/server.ts";
 import type { AdsIdentity } from "./ads/peer.ts";
 import type { AckEvent, AdsTaps } from "./ads/stream.ts";
 import { buildIr } from "./ir/build.ts";
@@ -52,7 +52,6 @@ export interface Mesh {
 
 export function createMesh(deps: MeshDeps): Mesh {
   const acks = new Set<(event: AckEvent) => void>();
-  const nacks = new Map<string, Problem>();
   const trusts = createProxyTrusts({
     ...deps,
     changed: () => pusher.changed(),
@@ -62,7 +61,7 @@ export function createMesh(deps: MeshDeps): Mesh {
     ...deps,
     classify: (peer) => (pusher.ir === undefined ? undefined : classify(pusher.ir, peer, deps.gateway)),
     onClass: ({ wanted, proxyClass }) => (wanted ? pusher.add(proxyClass) : pusher.drop(proxyClass.key)),
-    taps: taps(deps, acks, nacks),
+    taps: taps(deps, acks),
     limits: { maxStreamAgeMs: MAX_STREAM_AGE_MS },
   });
   const encode = createSnapshotEncoder(encodeResource);
@@ -91,7 +90,7 @@ export function createMesh(deps: MeshDeps): Mesh {
     ads,
     pusher,
     accounts: () => trusts.accounts(),
-    nacks: () => [...nacks.values()],
+    nacks: () => ads.refusals().map(refusalProblem),
     onAck: (listener) => {
       acks.add(listener);
       return () => acks.delete(listener);
@@ -99,13 +98,11 @@ export function createMesh(deps: MeshDeps): Mesh {
   };
 }
 
-function taps(deps: MeshDeps, acks: ReadonlySet<(event: AckEvent) => void>, nacks: Map<string, Problem>): AdsTaps {
+function taps(deps: MeshDeps, acks: ReadonlySet<(event: AckEvent) => void>): AdsTaps {
   const { metrics, log } = deps;
-  const keyOf = (event: AckEvent) => `${event.classKey} ${event.type}`;
   return {
     onSent: ({ type, bytes }) => metrics.xdsBytes.inc({ type }, bytes),
     onAck: (event) => {
-      nacks.delete(keyOf(event));
       for (const listener of acks) listener(event);
     },
     onNack: (event) => {
@@ -117,11 +114,14 @@ function taps(deps: MeshDeps, acks: ReadonlySet<(event: AckEvent) => void>, nack
         resource,
         reason: errorText,
       });
-      nacks.set(keyOf(event), {
-        code: "ISTHMUS_XDS_NACK",
-        object: { kind: "Pod", namespace: peer.namespace, name: peer.podName },
-        message: `its proxy refused ${resource}: ${errorText}`,
-      });
     },
+  };
+}
+
+function refusalProblem({ classKey, nodeId, type, name, errorText }: StandingRefusal): Problem {
+  const who = nodeId ?? `every proxy of ${classKey}`;
+  return {
+    code: "ISTHMUS_XDS_NACK",
+    message: `${who} refused ${type} ${name}, and keeps its last good one: ${errorText}`,
   };
 }
