@@ -1,12 +1,12 @@
 // The cluster's own CA: its key was made here and never leaves. Opened from the kept identity; signs workload leaves only,
 // within its trust domain and never beyond its own end. Called by svid-issuer.ts.
-import { trustDomainOf, type TrustDomain } from "../../shared/ids.ts";
+import { parseSpiffeId, trustDomainOf, type TrustDomain } from "../../shared/ids.ts";
 import { checkReceived } from "../../shared/pki/chain.ts";
-import { issueCertificate } from "../../shared/pki/issue.ts";
 import { generateKeyPem, keyProviderFromPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
 import { certificatePem, parseChainPem } from "../../shared/pki/pem.ts";
 import { clusterCaTemplate, validityFrom, workloadTemplate, type Validity } from "../../shared/pki/template.ts";
-import { ok, type Result } from "../../shared/result.ts";
+import { createLeafIssuer } from "../../shared/pki/workload-leaf.ts";
+import { ok, rejected, type Result } from "../../shared/result.ts";
 import type { JoinedIdentity } from "./identity-state.ts";
 
 /** A workload's certificate, as SDS hands it out. */
@@ -50,7 +50,8 @@ export function openClusterCa(material: ClusterCaMaterial): Result<ClusterCa> {
   });
   if (!certificate.ok) return certificate;
   const trustDomain = trustDomainOf(cluster, fleetDomain);
-  const issuer = { key: keyProviderFromPem(clusterCaKeyPem), certificate: certificate.value };
+  const leaves = createLeafIssuer(keyProviderFromPem(clusterCaKeyPem), certificate.value);
+  if (!leaves.ok) return leaves;
   return ok({
     trustDomain,
     chainPem: clusterCaChainPem,
@@ -58,9 +59,15 @@ export function openClusterCa(material: ClusterCaMaterial): Result<ClusterCa> {
     issueSvid: async ({ namespace, serviceAccount, ttlMs, nowMs }) => {
       const validity = validityFrom(nowMs, ttlMs, certificate.value.notAfterMs);
       if (!validity.ok) return validity;
-      const keyPem = generateKeyPem();
       const template = workloadTemplate({ trustDomain, namespace, serviceAccount }, validity.value);
-      const leaf = await issueCertificate(template, spkiOfKeyPem(keyPem), issuer);
+      // the strict parser is asked before a name is signed: nothing in it may mean another path or host
+      const identity = parseSpiffeId(template.uris[0] ?? "");
+      if (!identity.ok) return identity;
+      if (identity.value.path.length !== 4) {
+        return rejected("ISTHMUS_SPIFFE_ID", "a namespace or service account with a slash is not a name");
+      }
+      const keyPem = generateKeyPem();
+      const leaf = await leaves.value.issue(template, spkiOfKeyPem(keyPem));
       if (!leaf.ok) return leaf;
       const chainPem = certificatePem(leaf.value) + clusterCaChainPem;
       return ok({ namespace, serviceAccount, chainPem, keyPem, ...validity.value });

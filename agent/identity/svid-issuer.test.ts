@@ -66,6 +66,17 @@ describe("an SVID", () => {
     expect(svid.notAfterMs).toBe(startMs + hourMs);
   });
 
+  it.each([
+    ["shop", "cart/../admin"],
+    ["shop/sa/admin", "cart"],
+    ["..", "cart"],
+    ["shop", "c\u0142rt"],
+    ["shop", "cart?x"],
+    ["shop", ""],
+  ])("is refused for names that would mean another identity: %s, %s", async (namespace, serviceAccount) => {
+    await expect(issuer.svidFor(namespace, serviceAccount)).rejects.toThrow("ISTHMUS_SPIFFE_ID");
+  });
+
   it("is one per account, however many ask at the same time", async () => {
     const all = await Promise.all(Array.from({ length: 50 }, () => issuer.svidFor("shop", "cart")));
     expect(new Set(all).size).toBe(1);
