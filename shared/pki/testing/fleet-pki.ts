@@ -8,7 +8,6 @@ import { parseCertificate } from "../x509.ts";
 
 export const fleet = "acme.mesh" as FleetDomain;
 export const east = "east" as ClusterName;
-export const west = "west" as ClusterName;
 
 export const hourMs = 3_600_000;
 
