@@ -39,10 +39,10 @@ function benchNamed(name: string | undefined): Bench {
   throw new UserError("ISTHMUS_USAGE", what, { hint: "npm run bench -- --list" });
 }
 
-function benchContext(name: string, signal: AbortSignal): BenchContext {
+function benchContext(signal: AbortSignal): BenchContext {
   const progress = lineProgress((text) => process.stdout.write(text));
   const withFleet: BenchContext["withFleet"] = async (clusters, work) => {
-    const runId = newRunId(`bench-${name}`);
+    const runId = newRunId("bench");
     try {
       const up = await upClusters({ progress, signal, clusters, runId });
       await progress.step("hub", () => upHub(up));
@@ -71,7 +71,7 @@ async function runBench(bench: Bench, jsonFile: string | undefined, signal: Abor
   const reason = bench.needsRoot ? await whyNoClusters() : undefined;
   if (reason !== undefined) throw new UserError("ISTHMUS_BENCH_UNSUPPORTED", reason);
   const machine = machineFacts();
-  const { figures, bars } = await bench.run(benchContext(bench.name, signal));
+  const { figures, bars } = await bench.run(benchContext(signal));
   const result = { [bench.name]: figures, machine, versions: await benchVersions() };
   if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify(result, null, 2)}\n`);
   say(JSON.stringify(result));
