@@ -5,7 +5,7 @@ const status: Status = {
   machine: ["linux x64", "cgroup v1"],
   objections: [],
   missingPackages: [],
-  cache: "/root/.cache/isthmus",
+  cache: "/var/cache/isthmus",
   programs: [
     { name: "kubernetes", version: "v1.34.4", source: "cache (built from Go modules)" },
     { name: "go", version: "1.26.8", source: "/usr/bin/go" },

@@ -40,7 +40,7 @@ describe("a node's programs", () => {
 
 describe("a node's mounts", () => {
   it("hide the fixed folders and keep what lies below them visible", async () => {
-    const script = holderScript(["/root/.cache/isthmus", "/run/isthmus/dev"]);
+    const script = holderScript(["/var/cache/isthmus", "/run/isthmus/dev"]);
     await expect(script).toMatchFileSnapshot("testdata/holder.sh");
   });
 });
