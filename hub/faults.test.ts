@@ -24,6 +24,8 @@ import {
 } from "./testing/hub.ts";
 
 const cliProgram = fileURLToPath(new URL("../cli/isthmus.js", import.meta.url));
+/** A limit for a machine with ten times more to do than it has cores; alone each test takes a few seconds. */
+const busyMachineMs = 180_000;
 const isSynced = (event: WatchEvent) => event.event === "synced";
 const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -83,56 +85,64 @@ async function spawnHub(dataDir: string, port: number): Promise<HubProcess> {
 }
 
 describe("kill -9", () => {
-  it("of Redis under load loses no acknowledged write, and the agents' streams live on", async () => {
-    const hub = await startTestHub();
-    cleanups.push(() => hub.stop());
-    const west = await joinAgent(hub, "west");
-    const east = await joinAgent(hub, "east");
-    const seen = watch(east);
-    await seen.nextUntil(isSynced);
-    const out = publish(west);
-    const acknowledged = new Map<string, number>();
-    for (let round = 1; round <= 60; round += 1) {
-      const name = `s${round % 5}`;
-      out.send({ puts: [capacity("west", name, round)] });
-      if (round % 15 === 0 && round < 60) process.kill(await redisPid(hub.dataDir), "SIGKILL");
-      await out.next();
-      acknowledged.set(name, round);
-    }
-    const list = watch(east);
-    expect(totals(await list.nextUntil(isSynced))).toEqual(acknowledged);
-    const live = await seen.nextUntil((event) => totals([event]).get("s0") === 60);
-    expect(live.some(({ event }) => event === "resync")).toBe(false);
-    expect(hub.log.lines.filter((line) => line.includes("redis-server ended"))).toHaveLength(3);
-    for (const stream of [out, seen, list]) stream.cancel();
-  }, 60_000);
-
-  it("of the hub under load loses no acknowledged write; its successor ends the Redis left behind", async () => {
-    const dataDir = await makeDataDir();
-    cleanups.push(() => rm(dataDir, { recursive: true, force: true }));
-    const port = await freePort();
-    const first = await spawnHub(dataDir, port);
-    const west = await joinByOperator(dataDir, first.address, "west");
-    const east = await joinByOperator(dataDir, first.address, "east");
-    const out = publish(west);
-    const acknowledged = new Map<string, number>();
-    const load = (async () => {
-      for (let round = 1; ; round += 1) {
-        out.send({ puts: [capacity("west", `s${round % 5}`, round)] });
+  it(
+    "of Redis under load loses no acknowledged write, and the agents' streams live on",
+    async () => {
+      const hub = await startTestHub();
+      cleanups.push(() => hub.stop());
+      const west = await joinAgent(hub, "west");
+      const east = await joinAgent(hub, "east");
+      const seen = watch(east);
+      await seen.nextUntil(isSynced);
+      const out = publish(west);
+      const acknowledged = new Map<string, number>();
+      for (let round = 1; round <= 60; round += 1) {
+        const name = `s${round % 5}`;
+        out.send({ puts: [capacity("west", name, round)] });
+        if (round % 15 === 0 && round < 60) process.kill(await redisPid(hub.dataDir), "SIGKILL");
         await out.next();
-        acknowledged.set(`s${round % 5}`, round);
-        if (round === 50) first.child.kill("SIGKILL");
+        acknowledged.set(name, round);
       }
-    })();
-    await expect(load).rejects.toThrow();
-    const second = await spawnHub(dataDir, port);
-    const after = clientOf(second.address, east.keys, east.reply.agentChainDer);
-    const list = watch({ ...east, client: after });
-    const found = totals(await list.nextUntil(isSynced));
-    // a write whose acknowledgement was lost may be there as well, never an older one
-    for (const [name, total] of acknowledged) expect(found.get(name)).toBeGreaterThanOrEqual(total);
-    for (const stream of [out, list]) stream.cancel();
-  }, 60_000);
+      const list = watch(east);
+      expect(totals(await list.nextUntil(isSynced))).toEqual(acknowledged);
+      const live = await seen.nextUntil((event) => totals([event]).get("s0") === 60);
+      expect(live.some(({ event }) => event === "resync")).toBe(false);
+      expect(hub.log.lines.filter((line) => line.includes("redis-server ended"))).toHaveLength(3);
+      for (const stream of [out, seen, list]) stream.cancel();
+    },
+    busyMachineMs,
+  );
+
+  it(
+    "of the hub under load loses no acknowledged write; its successor ends the Redis left behind",
+    async () => {
+      const dataDir = await makeDataDir();
+      cleanups.push(() => rm(dataDir, { recursive: true, force: true }));
+      const port = await freePort();
+      const first = await spawnHub(dataDir, port);
+      const west = await joinByOperator(dataDir, first.address, "west");
+      const east = await joinByOperator(dataDir, first.address, "east");
+      const out = publish(west);
+      const acknowledged = new Map<string, number>();
+      const load = (async () => {
+        for (let round = 1; ; round += 1) {
+          out.send({ puts: [capacity("west", `s${round % 5}`, round)] });
+          await out.next();
+          acknowledged.set(`s${round % 5}`, round);
+          if (round === 50) first.child.kill("SIGKILL");
+        }
+      })();
+      await expect(load).rejects.toThrow();
+      const second = await spawnHub(dataDir, port);
+      const after = clientOf(second.address, east.keys, east.reply.agentChainDer);
+      const list = watch({ ...east, client: after });
+      const found = totals(await list.nextUntil(isSynced));
+      // a write whose acknowledgement was lost may be there as well, never an older one
+      for (const [name, total] of acknowledged) expect(found.get(name)).toBeGreaterThanOrEqual(total);
+      for (const stream of [out, list]) stream.cancel();
+    },
+    busyMachineMs,
+  );
 });
 
 async function joinByOperator(dataDir: string, address: string, cluster: string): Promise<TestAgent> {
@@ -145,65 +155,73 @@ async function joinByOperator(dataDir: string, address: string, cluster: string)
 }
 
 describe("a restart of the hub", () => {
-  it("keeps incarnation and revision: a watcher that kept up resumes without a list", async () => {
-    const hub = await startTestHub({}, true);
-    cleanups.push(() => rm(hub.dataDir, { recursive: true, force: true }));
-    const west = await joinAgent(hub, "west");
-    const east = await joinAgent(hub, "east");
-    const out = publish(west);
-    out.send({ puts: [capacity("west", "cart", 1)], synced: true });
-    await out.next();
-    const before = watch(east);
-    const mark = (await before.nextUntil(isSynced)).at(-1);
-    out.send({ puts: [capacity("west", "cart", 2)] });
-    await out.next();
-    await hub.stop();
-    const again = await startTestHub({ data: hub.dataDir }, true);
-    cleanups.push(() => again.stop());
-    const client = clientOf(again.address, east.keys, east.reply.agentChainDer);
-    const resumed = watch({ ...east, client }, mark?.event === "synced" ? mark.synced : {});
-    const events = await resumed.nextUntil(isSynced);
-    expect(events.map(({ event }) => event)).toEqual(["bundle", "change", "synced"]);
-    expect(totals(events).get("cart")).toBe(2);
-    resumed.cancel();
-  }, 30_000);
+  it(
+    "keeps incarnation and revision: a watcher that kept up resumes without a list",
+    async () => {
+      const hub = await startTestHub({}, true);
+      cleanups.push(() => rm(hub.dataDir, { recursive: true, force: true }));
+      const west = await joinAgent(hub, "west");
+      const east = await joinAgent(hub, "east");
+      const out = publish(west);
+      out.send({ puts: [capacity("west", "cart", 1)], synced: true });
+      await out.next();
+      const before = watch(east);
+      const mark = (await before.nextUntil(isSynced)).at(-1);
+      out.send({ puts: [capacity("west", "cart", 2)] });
+      await out.next();
+      await hub.stop();
+      const again = await startTestHub({ data: hub.dataDir }, true);
+      cleanups.push(() => again.stop());
+      const client = clientOf(again.address, east.keys, east.reply.agentChainDer);
+      const resumed = watch({ ...east, client }, mark?.event === "synced" ? mark.synced : {});
+      const events = await resumed.nextUntil(isSynced);
+      expect(events.map(({ event }) => event)).toEqual(["bundle", "change", "synced"]);
+      expect(totals(events).get("cart")).toBe(2);
+      resumed.cancel();
+    },
+    busyMachineMs,
+  );
 });
 
 describe("a Redis restored from an older state", () => {
-  it("is noticed: a new incarnation, a resync, and no token is redeemed until an operator confirms", async () => {
-    const hub = await startTestHub({}, true);
-    const { dataDir } = hub;
-    cleanups.push(() => rm(dataDir, { recursive: true, force: true }));
-    const west = await joinAgent(hub, "west");
-    const old = join(dataDir, "old-redis");
-    await cp(join(dataDir, "redis", "appendonlydir"), old, { recursive: true });
-    const spent = await hub.tokenFor("late");
-    const lateKeys = newKeys();
-    const joining = anonymousClient(hub.address);
-    await joining.join(await joinRequest(spent, lateKeys));
-    joining.close();
-    const before = await hub.operator("GET", "/v1/status");
-    await hub.stop();
-    await rm(join(dataDir, "redis", "appendonlydir"), { recursive: true });
-    await cp(old, join(dataDir, "redis", "appendonlydir"), { recursive: true });
+  it(
+    "is noticed: a new incarnation, a resync, and no token is redeemed until an operator confirms",
+    async () => {
+      const hub = await startTestHub({}, true);
+      const { dataDir } = hub;
+      cleanups.push(() => rm(dataDir, { recursive: true, force: true }));
+      const west = await joinAgent(hub, "west");
+      const old = join(dataDir, "old-redis");
+      await cp(join(dataDir, "redis", "appendonlydir"), old, { recursive: true });
+      const spent = await hub.tokenFor("late");
+      const lateKeys = newKeys();
+      const joining = anonymousClient(hub.address);
+      await joining.join(await joinRequest(spent, lateKeys));
+      joining.close();
+      const before = await hub.operator("GET", "/v1/status");
+      await hub.stop();
+      await rm(join(dataDir, "redis", "appendonlydir"), { recursive: true });
+      await cp(old, join(dataDir, "redis", "appendonlydir"), { recursive: true });
 
-    const again = await startTestHub({ data: dataDir }, true);
-    cleanups.push(() => again.stop());
-    const client = clientOf(again.address, west.keys, west.reply.agentChainDer);
-    const list = await watch({ ...west, client }, { incarnation: "old", revision: 1 }).nextUntil(isSynced);
-    expect(list[1]).toMatchObject({ resync: { reason: "other-incarnation" } });
-    const status = await again.operator("GET", "/v1/status");
-    expect(status["restored"]).toBe(true);
-    expect(Number(status["revision"])).toBeGreaterThan(Number(before["revision"]));
-    expect(again.log.lines.join("")).toContain("went back in time");
-    expect(await (await fetch(`${again.http}/metrics`)).text()).toMatch(/isthmus_hub_restores 1/);
+      const again = await startTestHub({ data: dataDir }, true);
+      cleanups.push(() => again.stop());
+      const client = clientOf(again.address, west.keys, west.reply.agentChainDer);
+      const list = await watch({ ...west, client }, { incarnation: "old", revision: 1 }).nextUntil(isSynced);
+      expect(list[1]).toMatchObject({ resync: { reason: "other-incarnation" } });
+      const status = await again.operator("GET", "/v1/status");
+      expect(status["restored"]).toBe(true);
+      expect(Number(status["revision"])).toBeGreaterThan(Number(before["revision"]));
+      expect(again.log.lines.join("")).toContain("went back in time");
+      expect(await (await fetch(`${again.http}/metrics`)).text()).toMatch(/isthmus_hub_restores 1/);
 
-    const anonymous = anonymousClient(again.address);
-    const attempt = async () => anonymous.join(await joinRequest(await again.tokenFor("north"), newKeys()));
-    const refusal = await attempt().then(() => undefined, readFleetError);
-    expect(refusal?.code).toBe("ISTHMUS_REGISTRY_RESTORED");
-    await again.operator("POST", "/v1/confirm-restore");
-    expect((await attempt()).cluster).toBe("north");
-    anonymous.close();
-  }, 30_000);
+      const anonymous = anonymousClient(again.address);
+      const attempt = async () => anonymous.join(await joinRequest(await again.tokenFor("north"), newKeys()));
+      const refusal = await attempt().then(() => undefined, readFleetError);
+      expect(refusal?.code).toBe("ISTHMUS_REGISTRY_RESTORED");
+      await again.operator("POST", "/v1/confirm-restore");
+      expect((await attempt()).cluster).toBe("north");
+      anonymous.close();
+    },
+    busyMachineMs,
+  );
 });

@@ -16,12 +16,18 @@ import { ensureTemplate } from "./images/template.ts";
 import { cgroupLayout, makeCgroup, procsFile, type CgroupLayout } from "./machine/cgroups.ts";
 import { cniBinDirs, ensurePackages } from "./machine/packages.ts";
 import { bootId, processIdOf } from "./machine/proc.ts";
-import { checkNftables, requireContainerd, requireMachine, type InstalledContainerd } from "./machine/requirements.ts";
+import {
+  checkNftables,
+  requireContainerd,
+  requireMachine,
+  requireSpace,
+  type InstalledContainerd,
+} from "./machine/requirements.ts";
 import { chooseSlot, planNetwork, slotOf, type RunNetwork } from "./network/addresses.ts";
 import { hostRoutes, inNetns, linkHost, makeFabric } from "./network/fabric.ts";
 import { kubeconfig } from "./node/kubeconfig.ts";
 import { clusterPlace } from "./node/place.ts";
-import type { Progress } from "./progress.ts";
+import { silentProgress, type Progress } from "./progress.ts";
 import { checkClusterNames, checkRunId, netnsPath, runPaths, type RunPaths } from "./run/paths.ts";
 import { startProcess, type ProcessRecord } from "./run/processes.ts";
 import { knownRuns, readRecord, writeJson, type RunRecord } from "./run/record.ts";
@@ -76,6 +82,7 @@ export async function upFleet(options: FleetOptions): Promise<Fleet> {
   const paths = runPaths(checkRunId(runId));
   checkClusterNames(options.clusters);
   const layout = await requireMachine();
+  await requireSpace(cacheRoot());
   await ensurePackages(["clusters"], { yes: options.yes ?? false, progress });
   const containerd = await requireContainerd();
   await checkNftables();
@@ -154,9 +161,14 @@ async function prepare({ paths, layout, network, progress }: Start): Promise<voi
   await linkHost(paths, network);
 }
 
+/** Held while a run registers and while abandoned runs are swept: a folder without a record yet is not abandoned. */
+function registerLock(): string {
+  return join(cacheRoot(), "runs.lock");
+}
+
 /** Takes a free network and writes the record, alone among all processes: two runs side by side get different ones. */
 async function register(paths: RunPaths, clusters: readonly string[], progress: Progress): Promise<RunNetwork> {
-  return withLock(join(cacheRoot(), "runs.lock"), progress, async () => {
+  return withLock(registerLock(), progress, async () => {
     for (const swept of await sweepAbandoned()) progress.say(`removed what the abandoned run "${swept}" had left`);
     const others = await knownRuns();
     if (others.some((run) => run.runId === paths.runId))
@@ -270,5 +282,5 @@ export async function handOver(runId: string): Promise<void> {
 /** Takes the run down, in whatever state it is, and every abandoned run with it. Nothing of it is left. */
 export async function downFleet(runId: string): Promise<void> {
   await sweep(checkRunId(runId));
-  await sweepAbandoned();
+  await withLock(registerLock(), silentProgress, sweepAbandoned);
 }

@@ -24,7 +24,7 @@ import {
 let hub: TestHub;
 beforeAll(async () => {
   hub = await startTestHub();
-});
+}, 180_000);
 afterAll(() => hub.stop());
 
 function capacity(cluster: string, name: string, ready = 1): WireRecord {

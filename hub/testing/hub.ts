@@ -142,7 +142,7 @@ interface Source<T> {
   cancel(): void;
 }
 
-export function received<T>(source: Source<T>, deadlineMs = 5_000): Received<T> {
+export function received<T>(source: Source<T>, deadlineMs = 30_000): Received<T> {
   const waiting: T[] = [];
   let failure: Error | undefined;
   let wake = (): void => undefined;

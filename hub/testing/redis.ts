@@ -92,7 +92,7 @@ export async function openTestStore(
 }
 
 /** Waits for the registry to say something until `holds`, with a deadline. */
-export async function until(live: Store["live"], holds: () => boolean, deadlineMs = 5_000): Promise<void> {
+export async function until(live: Store["live"], holds: () => boolean, deadlineMs = 30_000): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const overdue = setTimeout(() => finish(new Error(`not within ${deadlineMs} ms: ${holds.toString()}`)), deadlineMs);
     const stop = live.subscribe(() => {

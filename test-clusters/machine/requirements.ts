@@ -1,6 +1,6 @@
 // Whether this machine can host clusters, found out before anything is made: one clear line instead of a pod that never
 // starts. The checks are a list, so that the end-to-end tests can say how many are unmet and why they skip.
-import { readFile } from "node:fs/promises";
+import { mkdir, readFile, statfs } from "node:fs/promises";
 import { UserError } from "../../shared/errors.ts";
 import { cgroupLayout, type CgroupLayout } from "./cgroups.ts";
 import { findProgram, runCommand } from "./command.ts";
@@ -50,6 +50,23 @@ export async function checkNftables(): Promise<void> {
       cause,
     });
   });
+}
+
+/** A template of images, three clusters' data and logs, and room for the pods of a test. */
+const NEEDED_BYTES = 3e9;
+
+/** Asked beforehand: etcd, containerd and the kubelet each fail in another way, and late, on a full disk. */
+export async function requireSpace(folder: string, neededBytes: number = NEEDED_BYTES): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const { bavail, bsize } = await statfs(folder);
+  const free = bavail * bsize;
+  if (free >= neededBytes) return;
+  const gigabytes = (bytes: number) => (bytes / 1e9).toFixed(1);
+  throw new UserError(
+    "ISTHMUS_DISK_FULL",
+    `clusters need ${gigabytes(neededBytes)} GB; ${folder} has ${gigabytes(free)} GB free`,
+    { hint: "free some space, or set XDG_CACHE_HOME to a folder on a larger disk" },
+  );
 }
 
 export async function requireMachine(): Promise<CgroupLayout> {
