@@ -103,9 +103,10 @@ describe("kill -9", () => {
         await out.next();
         acknowledged.set(name, round);
       }
+      // a hub that has just found Redis again lists what its feed has brought so far; the open stream says when that is all
+      const live = await seen.nextUntil((event) => totals([event]).get("s0") === 60);
       const list = watch(east);
       expect(totals(await list.nextUntil(isSynced))).toEqual(acknowledged);
-      const live = await seen.nextUntil((event) => totals([event]).get("s0") === 60);
       expect(live.some(({ event }) => event === "resync")).toBe(false);
       expect(hub.log.lines.filter((line) => line.includes("redis-server ended"))).toHaveLength(3);
       for (const stream of [out, seen, list]) stream.cancel();
