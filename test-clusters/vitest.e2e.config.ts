@@ -14,8 +14,8 @@ export const config = defineConfig({
   test: {
     root: process.cwd(),
     include: ["test-clusters/scenarios/**/*.e2e.ts"],
-    testTimeout: 180_000,
-    hookTimeout: 240_000,
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
     fileParallelism: false,
     sequence: { sequencer: ByName },
     maxConcurrency: 4,

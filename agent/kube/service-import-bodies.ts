@@ -7,7 +7,7 @@ import { labelName } from "./parse/metadata.ts";
 import { managedByUs } from "./parse/service-import.ts";
 import { apiVersionOf, services, type ResourceType } from "./resources.ts";
 
-/** CoreDNS rewrites `<name>.<namespace>.svc.clusterset.local` to this Service; the chart's rule has the same prefix. */
+/** CoreDNS rewrites `<name>.<namespace>.svc.clusterset.local` to this Service; the CoreDNS rule in docs/operations.md has the same prefix. */
 const derivedPrefix = "isthmus-";
 const MAX_SERVICE_NAME = 63;
 

@@ -49,7 +49,7 @@ async function bothAnswer(): Promise<void> {
   });
 }
 
-/** Requests at a steady rate; `fault` happens after the first second of them. */
+/** Requests at a steady rate; `fault` happens as soon as one beside them was answered. */
 async function loadDuring(seconds: number, fault: () => Promise<unknown>): Promise<LoadResult> {
   const load = client.load({ url, rps: RPS, seconds });
   await client.request({ url }); // the load is under way
