@@ -14,7 +14,7 @@ import { benchVersions } from "./benches/versions.ts";
 import { downFleet } from "./fleet.ts";
 import { whyNoClusters } from "./joined/host.ts";
 import { joinCluster, newRunId, openJoinedFleet, upClusters, upHub, type FleetFile } from "./joined/joined-fleet.ts";
-import { lineProgress } from "./progress.ts";
+import { lineProgress } from "../shared/progress.ts";
 
 const benches: readonly Bench[] = [propagation, join, memory];
 

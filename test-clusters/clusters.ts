@@ -8,7 +8,7 @@ import { causeChain } from "../shared/log.ts";
 import { downFleet, handOver, openFleet, upFleet, type Fleet } from "./fleet.ts";
 import type { ClusterFaults, PodTarget } from "./faults/cluster-faults.ts";
 import { kindDown, kindRuns, kindUp } from "./kind/kind-clusters.ts";
-import { lineProgress } from "./progress.ts";
+import { lineProgress } from "../shared/progress.ts";
 import { knownRuns } from "./run/record.ts";
 import { gatherStatus, statusText } from "./status.ts";
 

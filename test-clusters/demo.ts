@@ -11,7 +11,7 @@ import { demoReport, demoSteps, type Steps } from "./demo/steps.ts";
 import { downFleet } from "./fleet.ts";
 import { whyNoClusters } from "./joined/host.ts";
 import { clusterNames, joinCluster, newRunId, upClusters, upHub, type ClustersUp } from "./joined/joined-fleet.ts";
-import { lineProgress } from "./progress.ts";
+import { lineProgress } from "../shared/progress.ts";
 
 const joinSteps = clusterNames.map((name) => `join-${name}`);
 const acts = ["call-across", "caller-identity", "deny-by-default", "failover-pods", "failover-gateway"];

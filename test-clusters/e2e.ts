@@ -10,7 +10,7 @@ import { UserError } from "../shared/errors.ts";
 import { add, nothing, record, vitestTally, type Tally } from "../shared/tooling/tally.ts";
 import { whyNoClusters } from "./joined/host.ts";
 import { bringUpJoinedFleet, type FleetFile } from "./joined/joined-fleet.ts";
-import { lineProgress } from "./progress.ts";
+import { lineProgress } from "../shared/progress.ts";
 import { suites, type Suite } from "./suites.ts";
 
 const say = (line: string) => process.stdout.write(`${line}\n`);

@@ -5,7 +5,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../shared/errors.ts";
-import { cacheRoot, withLock } from "./binaries/cache.ts";
+import { cacheRoot, withLock } from "../shared/programs/cache.ts";
 import { ensureKube, type KubeBinaries } from "./binaries/kube.ts";
 import { openCluster, type Cluster } from "./cluster.ts";
 import { startCluster, type StartedCluster } from "./cluster-start.ts";
@@ -27,7 +27,7 @@ import { chooseSlot, planNetwork, slotOf, type RunNetwork } from "./network/addr
 import { hostRoutes, inNetns, linkHost, makeFabric } from "./network/fabric.ts";
 import { kubeconfig } from "./node/kubeconfig.ts";
 import { clusterPlace } from "./node/place.ts";
-import { silentProgress, type Progress } from "./progress.ts";
+import { silentProgress, type Progress } from "../shared/progress.ts";
 import { checkClusterNames, checkRunId, netnsPath, runPaths, type RunPaths } from "./run/paths.ts";
 import { startProcess, type ProcessRecord } from "./run/processes.ts";
 import { knownRuns, readRecord, writeJson, type RunRecord } from "./run/record.ts";

@@ -4,13 +4,13 @@ import process from "node:process";
 import { buildImages } from "../deploy/images.ts";
 import { UserError } from "../shared/errors.ts";
 import { causeChain } from "../shared/log.ts";
-import { ensureEnvoy } from "./binaries/envoy.ts";
+import { ensureEnvoy } from "../shared/programs/envoy.ts";
 import { ensureCoredns, ensureHelm } from "./binaries/go-programs.ts";
 import { ensureKube } from "./binaries/kube.ts";
 import { whyNoClusters } from "./joined/host.ts";
 import { ensurePackages } from "./machine/packages.ts";
 import { requireContainerd, requireMachine } from "./machine/requirements.ts";
-import { lineProgress, type Progress } from "./progress.ts";
+import { lineProgress, type Progress } from "../shared/progress.ts";
 
 async function prepare(progress: Progress): Promise<void> {
   await ensurePackages(["clusters", "images", "hub"], { yes: process.env["CI"] === "true", progress });

@@ -2,12 +2,13 @@
 import { readFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { cacheRoot } from "./binaries/cache.ts";
-import { envoyPath } from "./binaries/envoy.ts";
+import { cacheRoot } from "../shared/programs/cache.ts";
+import { ENVOY } from "../shared/programs/envoy-wheel.ts";
+import { envoyPath } from "../shared/programs/envoy.ts";
 import { goProgramPaths } from "./binaries/go-programs.ts";
 import { describeGo } from "./binaries/go.ts";
 import { presentKube } from "./binaries/kube.ts";
-import { COREDNS, ENVOY, HELM, KUBERNETES } from "./binaries/versions.ts";
+import { COREDNS, HELM, KUBERNETES } from "./binaries/versions.ts";
 import { kindRuns } from "./kind/kind-clusters.ts";
 import { cgroupLayout } from "./machine/cgroups.ts";
 import { findProgram, runCommand } from "./machine/command.ts";

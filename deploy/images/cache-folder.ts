@@ -1,20 +1,14 @@
 // The folder where images and what they are made of are kept between runs, and the lock that keeps two builds apart.
 import { mkdir, readFile, rm, statfs, writeFile } from "node:fs/promises";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { UserError } from "../../shared/errors.ts";
+import { cacheRoot } from "../../shared/programs/cache.ts";
 
 /** A cold build holds a Debian root, its storage, a context and three archives at once. */
 const NEEDED_BYTES = 3e9;
 const LOCK_WAIT_MS = 20 * 60_000;
-
-/** What this project keeps between runs, each kind in a folder of its own. */
-export function cacheRoot(env: Readonly<Record<string, string | undefined>> = process.env): string {
-  const base = env["XDG_CACHE_HOME"] ?? "";
-  return join(base === "" ? join(homedir(), ".cache") : base, "isthmus");
-}
 
 export function imageCacheFolder(): string {
   return join(cacheRoot(), "images");

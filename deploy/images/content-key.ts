@@ -19,12 +19,12 @@ export interface ContentKeys {
 
 /** What decides the content of the layers below the sources. How they are built and stored is not part of it. */
 const recipe = [
-  "Dockerfile",
-  "images/context.ts",
-  "images/debian.ts",
-  "images/envoy-binary.ts",
-  "images/node-modules.ts",
-].map((path) => `deploy/${path}`);
+  "deploy/Dockerfile",
+  "deploy/images/context.ts",
+  "deploy/images/debian.ts",
+  "deploy/images/node-modules.ts",
+  "shared/programs/envoy-wheel.ts",
+];
 
 /** 12 hexadecimal digits each. */
 export async function contentKeys(root: string, architecture: Architecture): Promise<ContentKeys> {

@@ -3,11 +3,13 @@
 import { chmod, cp, mkdir, readFile, rename, rm, stat, symlink, writeFile } from "node:fs/promises";
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
+import { lineProgress } from "../../shared/progress.ts";
+import { ENVOY } from "../../shared/programs/envoy-wheel.ts";
+import { ensureEnvoy } from "../../shared/programs/envoy.ts";
 import { compile, entryFiles } from "../../shared/tooling/pack.ts";
 import { npmArchitecture, type Architecture } from "./architecture.ts";
 import { runCommand } from "./command.ts";
 import { overlays, unpackOverlay, type UnpackPackages } from "./debian.ts";
-import { envoyVersion, fetchEnvoy } from "./envoy-binary.ts";
 import { linkProductionModules } from "./node-modules.ts";
 import { placeFile } from "./placed-file.ts";
 import type { Progress } from "./progress.ts";
@@ -29,12 +31,13 @@ export function debFolder(downloads: string, architecture: Architecture): string
 }
 
 export async function prepareContext(place: ContextPlace, architecture: Architecture): Promise<void> {
-  const { root, downloads, context, progress } = place;
+  const { root, context, progress } = place;
   await mkdir(context, { recursive: true });
   const lock = await readFile(join(root, "package-lock.json"), "utf8");
   const lockKey = createHash("sha256").update(lock).digest("hex");
-  await part(place, `${architecture}/envoy`, envoyVersion, async (target) => {
-    const binary = await fetchEnvoy(downloads, architecture, progress);
+  await part(place, `${architecture}/envoy`, ENVOY, async (target) => {
+    const lines = lineProgress((line) => progress(line.trim()));
+    const binary = await ensureEnvoy(lines, `linux-${architecture}`);
     await placeProgram(binary, join(target, "usr/local/bin/envoy"));
   });
   await fetchOverlays(place, architecture);

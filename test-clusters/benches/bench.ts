@@ -1,6 +1,6 @@
 // What a bench is: `npm run bench` lists them, runs one and writes what it found. Implemented by the files beside this one.
 import type { ClustersUp } from "../joined/joined-fleet.ts";
-import type { Progress } from "../progress.ts";
+import type { Progress } from "../../shared/progress.ts";
 
 export interface BenchContext {
   readonly progress: Progress;

@@ -1,7 +1,8 @@
 // The versions of what is measured: a figure is compared with one of the same parts only.
 import { readFileSync } from "node:fs";
 import process from "node:process";
-import { ENVOY, KUBERNETES } from "../binaries/versions.ts";
+import { ENVOY } from "../../shared/programs/envoy-wheel.ts";
+import { KUBERNETES } from "../binaries/versions.ts";
 import { findProgram, runCommand } from "../machine/command.ts";
 
 export async function benchVersions(): Promise<Readonly<Record<string, string>>> {

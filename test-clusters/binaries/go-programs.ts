@@ -1,7 +1,7 @@
 // Programs that are one `go install` away: CoreDNS for the clusters, helm for installing charts.
 import { join } from "node:path";
-import type { Progress } from "../progress.ts";
-import { cached, entryPath } from "./cache.ts";
+import type { Progress } from "../../shared/progress.ts";
+import { cached, entryPath } from "../../shared/programs/cache.ts";
 import { goBuild, type BuildContext } from "./go.ts";
 import { COREDNS, HELM } from "./versions.ts";
 

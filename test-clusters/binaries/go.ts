@@ -6,11 +6,11 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import { findProgram, runCommand } from "../machine/command.ts";
-import type { Progress } from "../progress.ts";
-import { cached, entryPath, goArch } from "./cache.ts";
-import { download } from "./download.ts";
+import type { Progress } from "../../shared/progress.ts";
+import { cached, entryPath, goArch } from "../../shared/programs/cache.ts";
+import { download } from "../../shared/programs/download.ts";
 import { GO_NEEDED, GO_TOOLCHAIN, goToolchainZip } from "./versions.ts";
-import { unzip } from "./zip.ts";
+import { unzip } from "../../shared/programs/zip.ts";
 
 export interface Go {
   readonly program: string;

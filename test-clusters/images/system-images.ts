@@ -1,12 +1,12 @@
 // The two images that clusters need before any of ours: the pause container and CoreDNS, each one static program.
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { cached, entryPath, goArch } from "../binaries/cache.ts";
+import { cached, entryPath, goArch } from "../../shared/programs/cache.ts";
 import { goBuild, type BuildContext } from "../binaries/go.ts";
 import { ensureCoredns } from "../binaries/go-programs.ts";
 import { COREDNS } from "../binaries/versions.ts";
 import { COREDNS_IMAGE, PAUSE_IMAGE } from "../node/addons.ts";
-import type { Progress } from "../progress.ts";
+import type { Progress } from "../../shared/progress.ts";
 import { writeOciArchive } from "./oci-image.ts";
 
 const PAUSE_VERSION = 1;

@@ -4,12 +4,12 @@
 import { existsSync } from "node:fs";
 import { mkdir, readdir, readFile, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { cacheRoot, withLock } from "../binaries/cache.ts";
+import { cacheRoot, withLock } from "../../shared/programs/cache.ts";
 import { findProgram, runCommand } from "../machine/command.ts";
 import { importerConfig, type ContainerdSettings, type ContainerdVersion } from "../machine/containerd.ts";
 import type { CgroupLayout } from "../machine/cgroups.ts";
 import { procsFile } from "../machine/cgroups.ts";
-import type { Progress } from "../progress.ts";
+import type { Progress } from "../../shared/progress.ts";
 import type { RunPaths } from "../run/paths.ts";
 import { endProcess, forgetProcess, logTail, pause, startProcess, type ProcessRecord } from "../run/processes.ts";
 import { setKey, type ImageArchive } from "./archive-key.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { buildImages, type BuiltImage } from "../../deploy/images.ts";
 import { downFleet, openFleet, upFleet, type Fleet } from "../fleet.ts";
 import { ensurePackages } from "../machine/packages.ts";
-import { silentProgress, type Progress } from "../progress.ts";
+import { silentProgress, type Progress } from "../../shared/progress.ts";
 import { initHub, startHub, type HubProcess } from "./hub-process.ts";
 import { openProduct, type Product } from "./product.ts";
 

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { ensureHelm } from "../binaries/go-programs.ts";
 import type { Fleet } from "../fleet.ts";
 import { CommandError, runCommand } from "../machine/command.ts";
-import type { Progress } from "../progress.ts";
+import type { Progress } from "../../shared/progress.ts";
 
 export const isthmusProgram = fileURLToPath(new URL("../../cli/isthmus.js", import.meta.url));
 

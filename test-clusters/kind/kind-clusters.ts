@@ -5,10 +5,10 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { UserError } from "../../shared/errors.ts";
-import { cacheRoot } from "../binaries/cache.ts";
+import { cacheRoot } from "../../shared/programs/cache.ts";
 import { findProgram, runCommand } from "../machine/command.ts";
 import { POD_CIDR, SERVICE_CIDR } from "../network/addresses.ts";
-import type { Progress } from "../progress.ts";
+import type { Progress } from "../../shared/progress.ts";
 import { checkClusterNames, checkRunId } from "../run/paths.ts";
 
 export interface KindOptions {

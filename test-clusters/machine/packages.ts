@@ -3,7 +3,7 @@
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
 import { UserError } from "../../shared/errors.ts";
-import type { Progress } from "../progress.ts";
+import type { Progress } from "../../shared/progress.ts";
 import { findProgram, runCommand } from "./command.ts";
 
 export interface SystemPackage {

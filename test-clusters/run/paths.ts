@@ -2,7 +2,7 @@
 // moment knows where to look even if the record was never finished.
 import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
-import { cacheRoot } from "../binaries/cache.ts";
+import { cacheRoot } from "../../shared/programs/cache.ts";
 
 /** Volatile part: records, sockets, pinned network namespaces. Gone after a boot, like what it describes. */
 export const RUNTIME_ROOT = "/run/isthmus";

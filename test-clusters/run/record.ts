@@ -1,7 +1,7 @@
 // The record of a run: written before anything is made, so that a crash at any later moment can be cleaned up.
 import { mkdir, readdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { cacheRoot } from "../binaries/cache.ts";
+import { cacheRoot } from "../../shared/programs/cache.ts";
 import { bootId, isAlive, type ProcessId } from "../machine/proc.ts";
 import { RUNTIME_ROOT, runPaths } from "./paths.ts";
 

@@ -2,7 +2,7 @@
 // prove it; sweep.ts does not use it, so that a thing the sweep forgets is not forgotten here too.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { cacheRoot } from "../binaries/cache.ts";
+import { cacheRoot } from "../../shared/programs/cache.ts";
 import { runCommand } from "../machine/command.ts";
 
 function read(file: string): string {

@@ -11,7 +11,7 @@ import { stringify } from "yaml";
 import { buildImages } from "../../deploy/images.ts";
 import { downFleet, openFleet, upFleet, type Cluster, type Fleet } from "../fleet.ts";
 import { until } from "../joined/until.ts";
-import { silentProgress } from "../progress.ts";
+import { silentProgress } from "../../shared/progress.ts";
 import { readRecord } from "../run/record.ts";
 import { fixedFoldersPresent, tracesOf } from "../run/traces.ts";
 
@@ -283,7 +283,7 @@ describe("runs", () => {
   it("leave nothing when kill -9 hits their owner and another run comes or goes", async () => {
     const owner = `
       import { upFleet } from ${JSON.stringify(new URL("../fleet.ts", import.meta.url).href)};
-      import { silentProgress } from ${JSON.stringify(new URL("../progress.ts", import.meta.url).href)};
+      import { silentProgress } from ${JSON.stringify(new URL("../../shared/progress.ts", import.meta.url).href)};
       const signal = new AbortController().signal;
       await upFleet({ runId: "${runIds.gone}", clusters: ["lost"], imageArchives: [], signal, progress: silentProgress });
       console.error("is up");

@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ensureKube, presentKube } from "../../../test-clusters/binaries/kube.ts";
-import { lineProgress } from "../../../test-clusters/progress.ts";
+import { lineProgress } from "../../../shared/progress.ts";
 
 export interface RealApiServer {
   readonly port: number;

@@ -21,7 +21,7 @@ export interface CacheEntry {
 export function goArch(arch: string = process.arch): "amd64" | "arm64" {
   if (arch === "x64") return "amd64";
   if (arch === "arm64") return "arm64";
-  throw new Error(`test clusters run on x64 and arm64, not on ${arch}`);
+  throw new Error(`there are no programs for ${arch}, only for x64 and arm64`);
 }
 
 export function entryPath(entry: CacheEntry, arch: string = goArch()): string {
@@ -32,19 +32,26 @@ export function entryPath(entry: CacheEntry, arch: string = goArch()): string {
 export async function cached(path: string, progress: Progress, fill: (dir: string) => Promise<void>): Promise<string> {
   if (existsSync(path)) return path;
   await mkdir(dirname(path), { recursive: true });
+  if (process.platform !== "linux") return filled(path, fill); // no flock(1): two builders do the work twice, one rename wins
   return withLock(`${path}.lock`, progress, async () => {
     if (existsSync(path)) return path; // another process filled it while this one waited
     await removeAbandoned(path);
-    const temporary = `${path}.tmp-${process.pid}`;
-    await mkdir(temporary);
-    try {
-      await fill(temporary);
-      await rename(temporary, path);
-    } finally {
-      await rm(temporary, { recursive: true, force: true });
-    }
-    return path;
+    return filled(path, fill);
   });
+}
+
+async function filled(path: string, fill: (dir: string) => Promise<void>): Promise<string> {
+  const temporary = `${path}.tmp-${process.pid}`;
+  await mkdir(temporary);
+  try {
+    await fill(temporary);
+    await rename(temporary, path).catch((error: unknown) => {
+      if (!existsSync(path)) throw error;
+    });
+  } finally {
+    await rm(temporary, { recursive: true, force: true });
+  }
+  return path;
 }
 
 /** Holding the lock proves that no builder lives, so every temporary folder of this entry was left by a crash. */

@@ -5,6 +5,7 @@ import { createWriteStream } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { Readable, Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { UserError } from "../errors.ts";
 import type { Progress } from "../progress.ts";
 
 /** Until the answer's headers; a machine without the network must fall through to the next source quickly. */
@@ -19,7 +20,7 @@ export interface Hash {
 }
 
 /** An answer with status 200, or an error that names the address and the reason. */
-export async function request(url: string, headers: Record<string, string> = {}): Promise<Response> {
+export async function request(url: string, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
   const abort = new AbortController();
   const timer = setTimeout(() => abort.abort(new Error(`no answer in ${CONNECT_MS / 1000} s`)), CONNECT_MS);
   try {
@@ -41,10 +42,11 @@ function reason(error: unknown): string {
 export interface DownloadContext {
   readonly progress: Progress;
   readonly signal?: AbortSignal | undefined;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 export async function download(url: string, file: string, hash: Hash, context: DownloadContext): Promise<void> {
-  const response = await request(url);
+  const response = await request(url, context.headers);
   if (response.body === null) throw new Error(`${url}: empty answer`);
   const total = Number(response.headers.get("content-length") ?? 0);
   const digest = createHash(hash.algorithm);
@@ -71,7 +73,11 @@ export async function download(url: string, file: string, hash: Hash, context: D
       signal: context.signal === undefined ? stall.signal : AbortSignal.any([stall.signal, context.signal]),
     });
     const actual = digest.digest("hex");
-    if (actual !== hash.hex) throw new Error(`${url}: ${hash.algorithm} is ${actual}, expected ${hash.hex}`);
+    if (actual !== hash.hex) {
+      throw new UserError("ISTHMUS_CHECKSUM", `${url}: ${hash.algorithm} is ${actual}, expected ${hash.hex}`, {
+        hint: "another file was answered; do not use it",
+      });
+    }
     await rename(temporary, file);
   } finally {
     clearTimeout(timer);

