@@ -3,7 +3,6 @@
 import type { StatusReport } from "../shared/grpc/fleet-messages.ts";
 import { runTasks, type Task } from "../shared/lifecycle.ts";
 import { certificatePem } from "../shared/pki/pem.ts";
-import { recordKey } from "../shared/registry.ts";
 import type { AdminSurface } from "./admin-http.ts";
 import { createSwappableCredentials } from "./ads/credentials.ts";
 import type { AgentDeps } from "./agent.ts";
@@ -41,8 +40,6 @@ export interface MemberDeps extends AgentDeps {
 /** The levels that change while the member lives; everything else is made once. */
 interface Levels {
   hub: HubState;
-  /** The registry has been whole at least once, in this process or the one whose copy was loaded. */
-  registryKnown: boolean;
   leads: () => boolean;
   settled: Settled | undefined;
   adsOpen: boolean;
@@ -60,6 +57,7 @@ interface Member {
   readonly leader: Leader;
   readonly mesh: Mesh;
   readonly sources: MeshSources;
+  readonly rootsPem: () => string;
   /** Ends the program with a fault of ours. */
   readonly fault: PromiseWithResolvers<never>;
   readonly statusListeners: Set<() => void>;
@@ -73,7 +71,7 @@ export async function runMember(deps: MemberDeps, identity: JoinedIdentity, sign
   const injector = await startInjector({
     ...deps,
     membership: identity,
-    rootsPem: rootsReader(member.credential),
+    rootsPem: member.rootsPem,
     onBundle: (pem) => member.leader.webhookBundle(pem),
   });
   await runTasks(signal, [
@@ -92,7 +90,6 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, copy: Re
   const restored = await restoredRegistry(copy);
   const levels: Levels = {
     hub: { connected: false, problem: undefined },
-    registryKnown: restored !== undefined,
     leads: () => false,
     settled: undefined,
     adsOpen: false,
@@ -109,7 +106,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, copy: Re
     ...config,
     kubeSynced: () => kube.synced(),
     kubeInputs: () => kube.inputs(),
-    remote: () => (levels.registryKnown ? remote.records() : undefined),
+    remote: () => (remote.isComplete() ? remote.records() : undefined),
     gateways: () => gateways.current(),
     revokedTrustDomains: () => credential.value.state().bundle.revokedTrustDomains,
   };
@@ -128,7 +125,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, copy: Re
   const leader = createLeader({ kube, copy, membership: identity, rootsPem });
   const publisher = new Publisher(clock);
   const parts = { deps, identity, levels, credential: credential.value, issuer, remote, publisher, gateways, leader };
-  const member: Member = { ...parts, mesh, sources, fault, statusListeners: new Set() };
+  const member: Member = { ...parts, mesh, sources, rootsPem, fault, statusListeners: new Set() };
   return member;
 }
 
@@ -157,6 +154,7 @@ function wire(member: Member): void {
     keepRegistry();
   });
   credential.onChange(() => mesh.pusher.changed());
+  member.publisher.onAnswer(() => tellLeader(member));
   surface.setMissing(missingText(member));
   surface.setAcks((type, listener) =>
     mesh.onAck((event) => {
@@ -182,11 +180,8 @@ function missingText({ sources, levels }: Member): string | undefined {
 function onSettled(member: Member, settled: Settled): void {
   const { levels, publisher, leader, issuer, mesh, deps, remote } = member;
   levels.settled = settled;
-  const records = selectExports(settled.inputs);
-  if (levels.leads()) publisher.setDesired(records);
-  const refused = new Set(publisher.refused().map(({ key }) => key));
-  const held = publisher.isSettled() ? records.map(recordKey).filter((key) => !refused.has(key)) : [];
-  leader.settled(settled, { connected: levels.hub.connected, acknowledged: new Set(held) });
+  if (levels.leads()) publisher.setDesired(selectExports(settled.inputs));
+  tellLeader(member);
   const agent = { namespace: deps.config.namespace, serviceAccount: AGENT_ACCOUNT };
   issuer.retain([...mesh.accounts(), agent]);
   endStreamsOfGonePods(member, settled);
@@ -195,6 +190,12 @@ function onSettled(member: Member, settled: Settled): void {
   const cursor = remote.cursor();
   if (cursor !== undefined) leader.remote({ records: remote.records(), cursor });
   for (const listener of member.statusListeners) listener();
+}
+
+/** After a push, and after an answer of the hub: what is written of exports follows from both. */
+function tellLeader({ levels, publisher, leader }: Member): void {
+  if (levels.settled === undefined) return;
+  leader.settled(levels.settled, { connected: levels.hub.connected, acknowledged: publisher.held() });
 }
 
 /** A pod that is gone must not keep a stream on which its account's key is renewed. */
@@ -234,7 +235,6 @@ function hubTask(member: Member): Task {
   };
   const onState = (state: HubState) => {
     levels.hub = state;
-    levels.registryKnown ||= state.connected;
     deps.metrics.hubConnected.set(state.connected ? 1 : 0);
     mesh.pusher.changed();
   };

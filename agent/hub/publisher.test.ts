@@ -154,6 +154,46 @@ describe("a publisher", () => {
     expect([publisher.isSettled(), publisher.ackedRevision(), acks()]).toEqual([true, 10, 1]);
   });
 
+  it("tells of every answer after which the hub holds another set, and of no other", async () => {
+    const told: string[][] = [];
+    publisher.onAnswer(() => told.push([...publisher.held()].sort()));
+    publisher.setDesired([capacity("cart"), capacity("basket")]);
+    run();
+    const stream = await opened();
+    expect(told).toEqual([]);
+    stream.ackAll();
+    const [basket, cart] = ["east/capacity/shop/basket", "east/capacity/shop/cart"];
+    publisher.setDesired([capacity("cart", 2), capacity("basket")]);
+    stream.ackAll();
+    publisher.setDesired([capacity("cart", 2)]);
+    stream.ackAll();
+    expect(told).toEqual([[basket, cart], [cart]]);
+  });
+
+  it("does not hold what the hub refused, and holds it when its next version is taken", async () => {
+    const told: number[] = [];
+    publisher.onAnswer(() => told.push(publisher.held().size));
+    publisher.setDesired([capacity("cart")]);
+    run();
+    const stream = await opened();
+    stream.ack(1, [{ key: "east/capacity/shop/cart", code: "ISTHMUS_RECORD", message: "no" }]);
+    publisher.setDesired([capacity("cart", 2)]);
+    stream.ack(2);
+    expect(told).toEqual([0, 1]);
+  });
+
+  it("still holds what was acknowledged when the stream is lost, and nothing when the hub's data was replaced", async () => {
+    publisher.setDesired([capacity("cart")]);
+    const first = run();
+    const stream = await opened();
+    stream.ackAll();
+    stream.emit("error", new Error("connection lost"));
+    await first.ended;
+    expect(publisher.held().size).toBe(1);
+    publisher.restart();
+    expect(publisher.held().size).toBe(0);
+  });
+
   it("ends a stream whose acknowledgements are out of order", async () => {
     publisher.setDesired([capacity("cart")]);
     const { ended } = run();

@@ -16,12 +16,18 @@ interface Session {
   readonly startedAtMs: number;
 }
 
+interface InFlight {
+  readonly sequence: number;
+  readonly putKeys: readonly string[];
+  readonly deleteKeys: readonly string[];
+}
+
 interface Stream {
   readonly call: PublishCall;
   /** What the hub holds once it has acknowledged everything in flight. */
   readonly told: Map<string, RegistryRecord>;
-  /** Sequences in flight, oldest first: acknowledgements come in this order. */
-  readonly inFlight: number[];
+  /** Batches in flight, oldest first: acknowledgements come in this order. */
+  readonly inFlight: InFlight[];
   /** gRPC's buffer is full: the newest desired set waits for the drain, older ones are skipped. */
   full: boolean;
   synced: boolean;
@@ -34,6 +40,9 @@ export class Publisher {
   #sequence = 0;
   #stream: Stream | undefined;
   #refused = new Map<string, RecordProblem>();
+  /** Replaced, never changed: its identity tells that it is another. */
+  #held: ReadonlySet<string> = new Set();
+  readonly #listeners = new Set<() => void>();
   #activity: (() => void) | undefined;
   #acked: { readonly sequence: number; readonly revision: number } = { sequence: 0, revision: 0 };
   #end: (reason: Error) => void = () => undefined;
@@ -59,12 +68,24 @@ export class Publisher {
 
   /** The hub's data may have begun anew: the whole set again. */
   restart(): void {
+    this.#held = new Set();
     this.#end(new Error("the hub's registry was replaced: publishing the full set again"));
   }
 
   /** Records that the hub refused, until they change or go. */
   refused(): readonly RecordProblem[] {
     return [...this.#refused.values()];
+  }
+
+  /** Keys of the records that the hub has acknowledged, in this version or an earlier one; the loss of a stream takes none. */
+  held(): ReadonlySet<string> {
+    return this.#held;
+  }
+
+  /** Told after an answer of the hub changed `held` or `refused`. Returns the way to stop listening. */
+  onAnswer(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** Newest revision at which the hub holds everything that was sent up to then. */
@@ -154,19 +175,35 @@ export class Publisher {
       deleteKeys: batch.deleteKeys,
       synced: batch.synced,
     };
-    stream.inFlight.push(sequence);
-    for (const record of batch.puts) this.#refused.delete(recordKey(record));
+    const putKeys = batch.puts.map(recordKey);
+    stream.inFlight.push({ sequence, putKeys, deleteKeys: batch.deleteKeys });
+    for (const key of putKeys) this.#refused.delete(key);
     if (!stream.call.write(message)) stream.full = true;
   }
 
   #acknowledge(stream: Stream, { sequence, revision, problems }: PublishAck): Error | undefined {
-    const expected = stream.inFlight.shift();
-    if (sequence !== expected) {
-      return new Error(`the hub acknowledged batch ${sequence}, but ${expected ?? "none"} was the oldest in flight`);
+    const answered = stream.inFlight.shift();
+    if (sequence !== answered?.sequence) {
+      return new Error(
+        `the hub acknowledged batch ${sequence}, but ${answered?.sequence ?? "none"} was the oldest in flight`,
+      );
     }
     for (const problem of problems) this.#refused.set(problem.key, problem);
     this.#acked = { sequence, revision };
+    if (this.#hold(answered, problems) || problems.length > 0) for (const listener of this.#listeners) listener();
     return undefined;
+  }
+
+  /** Whether what the hub holds has other keys now. */
+  #hold({ putKeys, deleteKeys }: InFlight, problems: readonly RecordProblem[]): boolean {
+    const refused = new Set(problems.map(({ key }) => key));
+    const come = putKeys.filter((key) => !refused.has(key) && !this.#held.has(key));
+    const gone = [...deleteKeys, ...refused].filter((key) => this.#held.has(key));
+    if (come.length === 0 && gone.length === 0) return false;
+    const held = new Set([...this.#held, ...come]);
+    for (const key of gone) held.delete(key);
+    this.#held = held;
+    return true;
   }
 }
 
