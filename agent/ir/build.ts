@@ -40,8 +40,10 @@ function shareIr(previous: MeshIr | undefined, next: MeshIr): MeshIr {
     ),
     peers: shareList(previous.peers, next.peers, (peer) => peer.cluster),
     revokedTrustDomains: share(previous.revokedTrustDomains, next.revokedTrustDomains),
+    ...(next.gatewayBind === undefined ? {} : { gatewayBind: share(previous.gatewayBind, next.gatewayBind) }),
   };
-  const fields = Object.keys(shared) as (keyof MeshIr)[];
+  // a field that is gone is a change too
+  const fields = Object.keys({ ...previous, ...shared }) as (keyof MeshIr)[];
   return fields.every((field) => shared[field] === previous[field]) ? previous : shared;
 }
 
@@ -73,6 +75,7 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
     exportPorts: buildExportPorts(memory, inputs, local),
     peers,
     revokedTrustDomains: sortedUnique(inputs.revokedTrustDomains),
+    ...(inputs.gatewayBind === undefined ? {} : { gatewayBind: inputs.gatewayBind }),
   };
   const problems = [
     ...fleet.problems,

@@ -101,6 +101,7 @@ export function workload(pod: PodInput, inbound: Inbound): Workload {
     workloadKind,
     workloadName,
     inbound: inbound.ports,
+    ...(pod.bound === undefined ? {} : { bound: pod.bound }),
   };
   return { ir, problems: inbound.problems };
 }

@@ -46,6 +46,24 @@ export interface SliceInput {
   readonly endpoints: readonly EndpointInput[];
 }
 
+/** A workload whose sidecar is a process without a redirect: it binds where it is called, and where its application calls out. */
+export interface BoundInput {
+  /** Where the application answers for each port that the sidecar takes; `port` is the endpoint's port. */
+  readonly applications: readonly {
+    readonly port: number;
+    readonly address: string;
+    readonly applicationPort: number;
+  }[];
+  /** Addresses on which the sidecar takes calls from the mesh. */
+  readonly inboundAddresses: readonly string[];
+  /** Where the application's HTTP proxy requests are taken. */
+  readonly httpProxy: { readonly address: string; readonly port: number };
+  /** Canonical first address of the services' range, and this workload's block; both empty: no loopback addresses. */
+  readonly loopback: { readonly rangeStart: string; readonly blockStart: string };
+  /** Lower ports are not bound on loopback addresses: it would need a privilege. */
+  readonly lowestPort: number;
+}
+
 export interface PodInput {
   readonly namespace: string;
   readonly name: string;
@@ -62,6 +80,8 @@ export interface PodInput {
   readonly workloadName: string;
   readonly ready: boolean;
   readonly terminating: boolean;
+  /** Set for a workload of a site. */
+  readonly bound?: BoundInput;
 }
 
 export interface ExportInput {
@@ -132,4 +152,6 @@ export interface MeshInputs {
   readonly namespaces?: readonly string[];
   /** Where this member is, published with its gateways. Absent: unknown. */
   readonly ownLocality?: { readonly region: string; readonly zone: string };
+  /** Where the gateway listens. Absent: the gateway port of its pod. */
+  readonly gatewayBind?: GatewayAddress;
 }

@@ -3,6 +3,7 @@
 // LDS, RDS and SDS of a push come from the same one. Built by buildIr; read by agent/xds, by status and by `explain`.
 import type { ClusterName, FleetDomain, SpiffeId, TrustDomain } from "../../shared/ids.ts";
 import type { ExportedPort, GatewayAddress } from "../../shared/registry.ts";
+import type { BoundInput } from "./inputs.ts";
 
 /** How a port is spoken: decides HCM or tcp_proxy, and whether inspectors may wait for the client's first byte. */
 export type AppProtocol = "http" | "http2" | "grpc" | "tcp" | "tcp-server-first" | "tls";
@@ -118,6 +119,7 @@ export interface WorkloadIr {
   readonly workloadKind: string;
   readonly workloadName: string;
   readonly inbound: readonly InboundPortIr[];
+  readonly bound?: BoundInput;
 }
 
 /** A ServiceImport that should exist here, with what its derived Service must carry (KEP-1645: UDP and SCTP ports are kept). */
@@ -157,4 +159,5 @@ export interface MeshIr {
   /** Every other known member that is not revoked: one gateway chain per (export port x peer). */
   readonly peers: readonly PeerIr[];
   readonly revokedTrustDomains: readonly string[];
+  readonly gatewayBind?: GatewayAddress;
 }

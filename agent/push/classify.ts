@@ -32,6 +32,11 @@ function workloadOf(ir: MeshIr, podUid: string): WorkloadIr | undefined {
   return index.get(podUid);
 }
 
+function gatewayClass({ gatewayBind: bind }: MeshIr): KeyedClass {
+  if (bind === undefined) return { key: "gateway", proxy: { kind: "gateway" } };
+  return { key: `gateway/${bind.host}:${bind.port}`, proxy: { kind: "gateway", bind } };
+}
+
 /**
  * Undefined while the peer's pod is not known (the stream waits), and for ever when somebody else than the gateway's
  * account calls itself a gateway: a gateway's configuration names every export.
@@ -39,14 +44,14 @@ function workloadOf(ir: MeshIr, podUid: string): WorkloadIr | undefined {
 export function classify(ir: MeshIr, peer: ClassifiedPeer, gateway: GatewayAccount): KeyedClass | undefined {
   if (peer.kind === "gateway") {
     const isGateway = peer.namespace === gateway.namespace && peer.serviceAccount === gateway.serviceAccount;
-    return isGateway ? { key: "gateway", proxy: { kind: "gateway" } } : undefined;
+    return isGateway ? gatewayClass(ir) : undefined;
   }
   const workload = workloadOf(ir, peer.podUid);
   if (workload?.serviceAccount !== peer.serviceAccount || workload.namespace !== peer.namespace) return undefined;
-  const { namespace, serviceAccount, workloadKind, workloadName, inbound } = workload;
+  const { namespace, serviceAccount, workloadKind, workloadName, inbound, podName, bound } = workload;
   const ports = inbound.map(({ port, protocol }) => `${port}/${protocol}`).join(",");
-  return {
-    key: `sidecar/${namespace}/${serviceAccount}/${workloadKind}/${workloadName}/${ports}`,
-    proxy: { kind: "sidecar", namespace, serviceAccount, workloadKind, workloadName, inbound },
-  };
+  const key = `sidecar/${namespace}/${serviceAccount}/${workloadKind}/${workloadName}/${ports}`;
+  const proxy: ProxyClass = { kind: "sidecar", namespace, serviceAccount, workloadKind, workloadName, inbound };
+  if (bound === undefined) return { key, proxy };
+  return { key: `${key}/${podName}/${JSON.stringify(bound)}`, proxy: { ...proxy, bound } };
 }

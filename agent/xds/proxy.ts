@@ -1,5 +1,7 @@
 // Who a configuration is for. Two proxies with equal ProxyClass get byte-identical resources, so a class is translated
 // and encoded once however many streams have it; nothing of a single pod (address, name) may enter.
+import type { GatewayAddress } from "../../shared/registry.ts";
+import type { BoundInput } from "../ir/inputs.ts";
 import type { InboundPortIr } from "../ir/types.ts";
 
 export type ProxyClass =
@@ -11,8 +13,14 @@ export type ProxyClass =
       readonly workloadName: string;
       /** Sorted by port. */
       readonly inbound: readonly InboundPortIr[];
+      /** Its sidecar is a process that binds addresses of its own; such a workload shares its class with no other. */
+      readonly bound?: BoundInput;
     }
-  | { readonly kind: "gateway" };
+  | {
+      readonly kind: "gateway";
+      /** Where it listens. Absent: the gateway port of its pod. */
+      readonly bind?: GatewayAddress;
+    };
 
 /** The proxy's own credential and the fleet's roots, as SDS delivers them. */
 export interface ProxyTrust {
