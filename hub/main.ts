@@ -13,6 +13,7 @@ import { listenFleet, type FleetListener } from "./api/grpc-server.ts";
 import { hubMetrics, observe } from "./api/metrics.ts";
 import { operatorApp } from "./api/operator-api.ts";
 import { Sessions } from "./api/sessions.ts";
+import { openAuditLog, type AuditLog } from "./audit/log.ts";
 import { openAuthority, type Authority } from "./ca/authority.ts";
 import type { HubConfig } from "./config.ts";
 import { readHubFile } from "./hub-file.ts";
@@ -50,6 +51,7 @@ export async function runHub(config: HubConfig, signal: AbortSignal, deps: HubDe
   const redisRun = embedded?.run(redisEnds.signal);
   try {
     const memory = await openRevisionMemory(dataDir, clock);
+    const audit = await openAuditLog(dataDir, clock, log);
     const store = await openStore({
       target: config.redis ?? { kind: "socket", path: embedded?.socketPath ?? "" },
       scriptMode: embedded === undefined ? undefined : scriptModeFor(embedded.version),
@@ -62,7 +64,7 @@ export async function runHub(config: HubConfig, signal: AbortSignal, deps: HubDe
     });
     try {
       const advertise = config.advertise ?? hubFile.advertise;
-      const parts = await listen({ config, deps, authority, store, advertise, socketPath });
+      const parts = await listen({ config, deps, authority, store, audit, advertise, socketPath });
       log.info("the hub runs", {
         fleet: authority.fleetDomain,
         advertise,
@@ -74,6 +76,7 @@ export async function runHub(config: HubConfig, signal: AbortSignal, deps: HubDe
       await runTasks(signal, tasks({ authority, store, deps, parts, runMemory: memory.run }, redisRun));
     } finally {
       store.close();
+      await audit.close();
       await rm(socketPath, { force: true });
     }
   } finally {
@@ -100,11 +103,12 @@ interface ListenInput {
   readonly deps: HubDeps;
   readonly authority: Authority;
   readonly store: Store;
+  readonly audit: AuditLog;
   readonly advertise: string;
   readonly socketPath: string;
 }
 
-async function listen({ config, deps, authority, store, advertise, socketPath }: ListenInput): Promise<Parts> {
+async function listen({ config, deps, authority, store, audit, advertise, socketPath }: ListenInput): Promise<Parts> {
   const { clock, log, version } = deps;
   const metrics = hubMetrics();
   const sessions = new Sessions();
@@ -119,9 +123,9 @@ async function listen({ config, deps, authority, store, advertise, socketPath }:
     corruptRecords: () => live.corruptRecords,
     sessions: (kind) => sessions.count(kind),
   });
-  const authenticate = authenticator(authority.fleetDomain, members);
+  const authenticate = authenticator({ fleet: authority.fleetDomain, members, isRevoked: authority.isRevoked });
   const rules = { allowLoopback: config.allowLoopback, maxRecords: config.maxRecordsPerMember };
-  const joining = { authority, tokens, members, authenticate, clock, log, metrics };
+  const joining = { authority, tokens, members, authenticate, audit, clock, log, metrics };
   const publishing = { registry, live, rules, clock, log, metrics };
   const fleet = await listenFleet(
     { authority, store, authenticate, sessions, joining, publishing, clock, log },
@@ -131,7 +135,9 @@ async function listen({ config, deps, authority, store, advertise, socketPath }:
     adminApp(metrics, () => readiness(store)),
     config.http,
   );
-  const operator = await listenOperator(operatorApp({ authority, store, advertise, version, clock, log }), socketPath);
+  const { bundleChanged } = fleet;
+  const operating = { authority, store, audit, advertise, version, dataDir: config.dataDir, clock, log, bundleChanged };
+  const operator = await listenOperator(operatorApp(operating), socketPath);
   return { fleet, http, operator };
 }
 

@@ -20,11 +20,19 @@ interface AuthenticatedCall {
 
 export type Authenticate = (call: AuthenticatedCall) => Promise<Caller>;
 
-export function authenticator(fleet: FleetDomain, members: Members): Authenticate {
+export interface CallerDeps {
+  readonly fleet: FleetDomain;
+  readonly members: Members;
+  /** The signed word of the hub, which no write to Redis can change. */
+  readonly isRevoked: (cluster: ClusterName) => boolean;
+}
+
+export function authenticator({ fleet, members, isRevoked }: CallerDeps): Authenticate {
   return async (call) => {
     const der = call.getAuthContext().sslPeerCertificate?.raw;
     if (der === undefined) throw notAnAgent("no client certificate of this fleet was shown");
     const caller = readAgentCertificate(der, fleet);
+    if (isRevoked(caller.cluster)) throw refusedMember(caller.cluster, "revoked");
     const mayCall = (member: Member) => member.state === "accepted" && member.agentSpkis.includes(caller.spki);
     const member = await members.find(caller.cluster, mayCall);
     if (member === undefined || !mayCall(member)) throw notAMember(caller, member);
@@ -69,12 +77,22 @@ const refusals: Record<MemberState, { readonly code: string; readonly why: strin
   left: { code: "ISTHMUS_MEMBER_LEFT", why: "has left the fleet", hint: "on the hub: isthmus token create NAME" },
 };
 
-function notAMember({ cluster }: Caller, member: Member | undefined): ServiceError {
-  const refusal = member === undefined ? undefined : refusals[member.state];
+export function refusedMember(cluster: ClusterName, state: MemberState): ServiceError {
+  const { code, why, hint } = refusals[state];
   return fleetError({
     status: status.PERMISSION_DENIED,
-    code: refusal?.code ?? "ISTHMUS_MEMBER_UNKNOWN",
-    message: refusal === undefined ? `${cluster} is not a member of this fleet` : `${cluster} ${refusal.why}`,
-    hint: (refusal?.hint ?? "on the hub: isthmus token create NAME").replace("NAME", cluster),
+    code,
+    message: `${cluster} ${why}`,
+    hint: hint.replace("NAME", cluster),
+  });
+}
+
+function notAMember({ cluster }: Caller, member: Member | undefined): ServiceError {
+  if (member !== undefined) return refusedMember(cluster, member.state);
+  return fleetError({
+    status: status.PERMISSION_DENIED,
+    code: "ISTHMUS_MEMBER_UNKNOWN",
+    message: `${cluster} is not a member of this fleet`,
+    hint: `on the hub: isthmus token create ${cluster}`,
   });
 }

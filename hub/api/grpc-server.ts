@@ -18,7 +18,7 @@ import type { Log } from "../../shared/log.ts";
 import type { Authority } from "../ca/authority.ts";
 import type { Store } from "../store/open-store.ts";
 import { toServiceError, unary } from "./call.ts";
-import type { Authenticate, Caller } from "./caller.ts";
+import { refusedMember, type Authenticate, type Caller } from "./caller.ts";
 import { join, renew, type JoinDeps } from "./join.ts";
 import { PublishSession, type PublishDeps } from "./publish.ts";
 import type { Sessions } from "./sessions.ts";
@@ -65,6 +65,8 @@ export interface FleetListener {
   readonly port: number;
   /** The hub's certificate or the roots changed. */
   reloadTls(): void;
+  /** The bundle is another: every watcher is sent it, and who is revoked by it is cut off. */
+  readonly bundleChanged: () => void;
   /** Task: sends bookmarks, ends sessions of former members; at the end drains. */
   run(signal: AbortSignal): Promise<void>;
 }
@@ -83,6 +85,10 @@ export async function listenFleet(deps: FleetServerDeps, address: string): Promi
   return {
     port,
     reloadTls: () => credentials.replace(secureContext(deps.authority)),
+    bundleChanged: () => {
+      endFormerMembers(deps);
+      for (const watcher of watchers) watcher.pump();
+    },
     run: async (signal) => {
       const { sessions, store, clock } = deps;
       const stop = store.live.subscribe(() => endFormerMembers(deps));
@@ -134,15 +140,11 @@ function draining(): ServiceError {
   });
 }
 
-function endFormerMembers({ sessions, store }: FleetServerDeps): void {
+function endFormerMembers({ sessions, store, authority }: FleetServerDeps): void {
   sessions.endWhere(({ cluster }) => {
+    if (authority.isRevoked(cluster)) return refusedMember(cluster, "revoked");
     const state = store.live.members.get(cluster)?.member.state;
-    if (state === "accepted" || state === undefined) return undefined;
-    return fleetError({
-      status: status.PERMISSION_DENIED,
-      code: state === "left" ? "ISTHMUS_MEMBER_LEFT" : "ISTHMUS_MEMBER_REVOKED",
-      message: `${cluster} is ${state}`,
-    });
+    return state === "accepted" || state === undefined ? undefined : refusedMember(cluster, state);
   });
 }
 

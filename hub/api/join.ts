@@ -7,12 +7,13 @@ import { fleetError } from "../../shared/grpc/fleet-status.ts";
 import type { ClusterName } from "../../shared/ids.ts";
 import type { Log } from "../../shared/log.ts";
 import type { Result } from "../../shared/result.ts";
+import type { AuditLog } from "../audit/log.ts";
 import { readRequest, type Authority } from "../ca/authority.ts";
 import { renewedSpkis, type Member } from "../registry/member.ts";
 import type { Members } from "../store/members.ts";
-import type { RedeemStatus, Tokens } from "../store/tokens.ts";
+import type { RedeemAnswer, RedeemStatus, Tokens } from "../store/tokens.ts";
 import { refusedInput } from "./call.ts";
-import type { Authenticate } from "./caller.ts";
+import { refusedMember, type Authenticate } from "./caller.ts";
 import type { HubMetrics } from "./metrics.ts";
 
 export interface JoinDeps {
@@ -20,36 +21,71 @@ export interface JoinDeps {
   readonly tokens: Tokens;
   readonly members: Members;
   readonly authenticate: Authenticate;
+  readonly audit: AuditLog;
   readonly clock: Clock;
   readonly log: Log;
   readonly metrics: HubMetrics;
 }
 
 export async function join(deps: JoinDeps, request: JoinRequest): Promise<JoinReply> {
-  const { authority, tokens, clock, log, metrics } = deps;
+  const { authority, tokens, audit, clock, log, metrics } = deps;
   const agentSpki = await spkiOf(request.agentCsrDer);
   const clusterCaSpki = await spkiOf(request.clusterCaCsrDer);
   if (agentSpki === clusterCaSpki) {
     throw refusedInput([{ code: "ISTHMUS_CSR_KEY", message: "agent and cluster CA must have different keys" }]);
   }
   const { tokenId, tokenSecret } = request;
-  const redeemed = await tokens.redeem({ tokenId, secret: tokenSecret, agentSpki, clusterCaSpki }, clock.now());
+  const { isRevoked } = authority;
+  const order = { tokenId, secret: tokenSecret, agentSpki, clusterCaSpki, isRevoked };
+  const redeemed = await tokens.redeem(order, clock.now());
   metrics.joins.inc({ result: redeemed.status });
   const { cluster } = redeemed;
   const refusal = refusals[redeemed.status];
   if (cluster === undefined || refusal !== undefined) {
     log.warn("a join was refused", { result: redeemed.status, tokenId: tokenId.slice(0, 32), agentSpki });
+    await auditRefusal(deps, redeemed, tokenId, agentSpki);
     throw tokenRefused(refusal ?? unknownToken, cluster ?? "NAME");
+  }
+  const { fleetDomain } = authority;
+  const bundle = authority.bundle();
+  const standing = await standingOf(deps, cluster);
+  if (redeemed.status === "joined") {
+    await audit.record({
+      action: "member.join",
+      actor: `cluster:${cluster}`,
+      subject: cluster,
+      detail: { tokenId, agentSpki, clusterCaSpki, state: standing },
+    });
+  }
+  if (standing === "pending") {
+    return { cluster, fleetDomain, agentChainDer: [], clusterCaChainDer: [], bundle, accepted: false };
   }
   const agentChainDer = await signed(authority.issueAgent(cluster, request.agentCsrDer));
   const clusterCaChainDer = await signed(authority.issueClusterCa(cluster, request.clusterCaCsrDer));
   log.info("a cluster joined", { cluster, result: redeemed.status, agentVersion: request.agentVersion.slice(0, 64) });
-  const { fleetDomain } = authority;
-  return { cluster, fleetDomain, agentChainDer, clusterCaChainDer, bundle: authority.bundle(), accepted: true };
+  return { cluster, fleetDomain, agentChainDer, clusterCaChainDer, bundle, accepted: true };
+}
+
+/** A token that is good for its keys is good for nothing when an operator has said no since. */
+async function standingOf({ members }: JoinDeps, cluster: ClusterName): Promise<"accepted" | "pending"> {
+  const state = (await members.stored(cluster))?.member.state;
+  if (state === "accepted" || state === "pending") return state;
+  throw refusedMember(cluster, state ?? "left");
+}
+
+/** Only for who held the secret: others could fill the disk. */
+async function auditRefusal(
+  { audit }: JoinDeps,
+  { status: result, cluster }: RedeemAnswer,
+  tokenId: string,
+  agentSpki: string,
+): Promise<void> {
+  if (cluster === undefined || result !== "used") return;
+  await audit.record({ action: "token.replayed", actor: "unknown", subject: tokenId, detail: { cluster, agentSpki } });
 }
 
 export async function renew(deps: JoinDeps, call: ServerUnaryCall<RenewRequest, RenewReply>): Promise<RenewReply> {
-  const { authority, authenticate, log } = deps;
+  const { authority, authenticate, audit, log } = deps;
   const { agentCsrDer, clusterCaCsrDer } = call.request;
   const { cluster, spki } = await authenticate(call);
   const newAgentSpki = await spkiOf(agentCsrDer);
@@ -62,6 +98,8 @@ export async function renew(deps: JoinDeps, call: ServerUnaryCall<RenewRequest, 
   const agentChainDer = await signed(authority.issueAgent(cluster, agentCsrDer));
   const clusterCaChainDer =
     newClusterCaSpki === undefined ? [] : await signed(authority.issueClusterCa(cluster, clusterCaCsrDer));
+  const issued = { agentSpki: newAgentSpki, clusterCaSpki: newClusterCaSpki ?? "" };
+  await audit.record({ action: "member.renew", actor: `cluster:${cluster}`, subject: cluster, detail: issued });
   log.info("certificates were renewed", { cluster, clusterCa: newClusterCaSpki !== undefined });
   return { agentChainDer, clusterCaChainDer, bundle: authority.bundle() };
 }
@@ -129,6 +167,18 @@ const refusals: Partial<Record<RedeemStatus, Refusal>> = {
     code: "ISTHMUS_TOKEN_USED",
     message: "the token was redeemed already by other keys; if that was not you, somebody else has the token",
     hint: "isthmus clusters shows who joined; then make a new token: isthmus token create NAME",
+  },
+  withdrawn: {
+    status: status.PERMISSION_DENIED,
+    code: "ISTHMUS_TOKEN_WITHDRAWN",
+    message: "an operator has withdrawn the token",
+    hint: newToken,
+  },
+  revoked: {
+    status: status.PERMISSION_DENIED,
+    code: "ISTHMUS_MEMBER_REVOKED",
+    message: "NAME was revoked",
+    hint: "on the hub: isthmus revoke --undo NAME",
   },
   "wrong-cluster": {
     status: status.PERMISSION_DENIED,

@@ -6,9 +6,13 @@ import { UserError } from "../../shared/errors.ts";
 import { parseClusterName, type ClusterName } from "../../shared/ids.ts";
 import { formatJoinToken } from "../../shared/join-token.ts";
 import { causeChain, type Log } from "../../shared/log.ts";
+import type { AuditEntry } from "../audit/chain.ts";
+import { readAudit, type AuditLog } from "../audit/log.ts";
 import type { Authority } from "../ca/authority.ts";
 import { isRedisFailure } from "../store/redis-connection.ts";
 import type { Store } from "../store/open-store.ts";
+import type { MembershipVerb } from "../registry/membership.ts";
+import { changeMembership } from "./membership.ts";
 import { clusterOverviews, serviceOverviews } from "./fleet-overview.ts";
 
 const defaultTtlMs = 15 * 60_000;
@@ -19,15 +23,18 @@ const minTtlMs = 1_000;
 export interface OperatorDeps {
   readonly authority: Authority;
   readonly store: Store;
+  readonly audit: AuditLog;
   /** `host:port` under which members reach this hub. */
   readonly advertise: string;
   readonly version: string;
+  readonly dataDir: string;
+  readonly bundleChanged: () => void;
   readonly clock: Clock;
   readonly log: Log;
 }
 
 export function operatorApp(deps: OperatorDeps): Express {
-  const { store, authority, clock, log } = deps;
+  const { store, authority, audit, clock, log } = deps;
   const app = express().disable("x-powered-by");
   app.use(express.json({ limit: "64kb" }));
   app.get("/v1/status", async (_request: Request, response: Response) => {
@@ -53,7 +60,22 @@ export function operatorApp(deps: OperatorDeps): Express {
   app.post("/v1/tokens", async (request: Request, response: Response) => {
     response.status(201).json(await createToken(deps, request.body));
   });
+  app.get("/v1/tokens", async (_request: Request, response: Response) => {
+    response.json({ tokens: await store.tokens.list(clock.now()) });
+  });
+  app.post("/v1/tokens/:id/withdraw", async (request: Request<{ id: string }>, response: Response) => {
+    response.json(await withdrawToken(deps, request.params.id));
+  });
+  app.post("/v1/members/:cluster/:verb", async (request: Request<MemberCall>, response: Response, next) => {
+    const verb = membershipVerbs.find((name) => name === request.params.verb);
+    if (verb === undefined) next();
+    else response.json(await changeMembership({ ...deps, members: store.members }, verb, request.params.cluster));
+  });
+  app.get("/v1/audit", async (request: Request, response: Response) => {
+    response.json(await auditPage(deps, Number(request.query["after"] ?? 0)));
+  });
   app.post("/v1/confirm-restore", async (_request: Request, response: Response) => {
+    await audit.record({ action: "registry.restore-confirmed", actor: "operator", subject: "fleet", detail: {} });
     await store.registry.confirmRestore();
     store.live.setRestored(false);
     log.warn("an operator confirmed the restored registry; tokens are redeemed again");
@@ -71,14 +93,45 @@ export function operatorApp(deps: OperatorDeps): Express {
   return app;
 }
 
+interface MemberCall {
+  readonly cluster: string;
+  readonly verb: string;
+}
+
+const membershipVerbs: readonly MembershipVerb[] = ["accept", "reject", "revoke", "reinstate"];
+
+/** One answer holds so many entries at most; who wants more asks again after the last one. */
+const auditPageEntries = 1_000;
+
+async function auditPage({ audit, dataDir }: OperatorDeps, after: number): Promise<unknown> {
+  const entries: AuditEntry[] = [];
+  for await (const entry of readAudit(dataDir, Number.isInteger(after) ? after : 0)) {
+    entries.push(entry);
+    if (entries.length === auditPageEntries) break;
+  }
+  return { entries, head: audit.head() };
+}
+
+async function withdrawToken({ store, audit, clock, log }: OperatorDeps, id: string): Promise<unknown> {
+  await audit.record({ action: "token.withdraw", actor: "operator", subject: id.slice(0, 64), detail: {} });
+  if (!(await store.tokens.withdraw(id, clock.now()))) {
+    throw new UserError("ISTHMUS_TOKEN_UNKNOWN", `no unused token ${id}`, {
+      hint: "isthmus token list shows them; a member that joined with it is cut off by: isthmus revoke NAME",
+    });
+  }
+  log.info("a join token was withdrawn", { tokenId: id });
+  return { id, state: "withdrawn" };
+}
+
 interface TokenOrder {
   readonly cluster: ClusterName;
   readonly ttlMs: number;
   readonly rejoin: boolean;
+  readonly mustBeAccepted: boolean;
 }
 
 function parseTokenOrder(body: unknown): TokenOrder {
-  const { cluster, ttlMs = defaultTtlMs, rejoin } = (body ?? {}) as Record<string, unknown>;
+  const { cluster, ttlMs = defaultTtlMs, rejoin, mustBeAccepted } = (body ?? {}) as Record<string, unknown>;
   const name = parseClusterName(typeof cluster === "string" ? cluster : "");
   if (!name.ok) {
     const [problem] = name.error;
@@ -89,12 +142,18 @@ function parseTokenOrder(body: unknown): TokenOrder {
   if (typeof ttlMs !== "number" || !(ttlMs >= minTtlMs && ttlMs <= maxTtlMs)) {
     throw new UserError("ISTHMUS_TOKEN_TTL", "a token lives between one second and 24 hours", { hint: "--ttl 15m" });
   }
-  return { cluster: name.value, ttlMs, rejoin: rejoin === true };
+  return { cluster: name.value, ttlMs, rejoin: rejoin === true, mustBeAccepted: mustBeAccepted === true };
 }
 
-async function createToken({ store, authority, advertise, clock, log }: OperatorDeps, body: unknown): Promise<unknown> {
+async function createToken(deps: OperatorDeps, body: unknown): Promise<unknown> {
+  const { store, authority, audit, advertise, clock, log } = deps;
   const order = parseTokenOrder(body);
   const { cluster } = order;
+  if (authority.isRevoked(cluster)) {
+    throw new UserError("ISTHMUS_MEMBER_REVOKED", `${cluster} is revoked`, {
+      hint: `choose another name; or, if it is to be trusted again: isthmus revoke --undo ${cluster}`,
+    });
+  }
   const before = await store.members.stored(cluster);
   if (before?.member.state === "accepted" && !order.rejoin) {
     throw new UserError("ISTHMUS_CLUSTER_TAKEN", `${cluster} is a member already`, {
@@ -102,7 +161,14 @@ async function createToken({ store, authority, advertise, clock, log }: Operator
     });
   }
   const { id, secret, expiresAtMs } = await store.tokens.create(order, clock.now());
-  log.info("a join token was made", { tokenId: id, cluster, ttlMs: order.ttlMs, rejoin: order.rejoin });
+  const { ttlMs, rejoin, mustBeAccepted } = order;
+  await audit.record({
+    action: "token.create",
+    actor: "operator",
+    subject: id,
+    detail: { cluster, ttlMs, rejoin, mustBeAccepted },
+  });
+  log.info("a join token was made", { tokenId: id, cluster, ttlMs, rejoin, mustBeAccepted });
   const { pin } = authority.server();
   return {
     id,

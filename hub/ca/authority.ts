@@ -3,11 +3,11 @@
 // It decides no membership: its caller has authenticated the cluster that it names.
 import type { Clock } from "../../shared/clock.ts";
 import { UserError } from "../../shared/errors.ts";
-import type { ClusterName, FleetDomain } from "../../shared/ids.ts";
-import { bundleStatement, type TrustBundle } from "../../shared/pki/bundle.ts";
+import { trustDomainOf, type ClusterName, type FleetDomain } from "../../shared/ids.ts";
+import type { TrustBundle } from "../../shared/pki/bundle.ts";
 import type { RequestFacts } from "../../shared/pki/certificate.ts";
 import { issueCertificate } from "../../shared/pki/issue.ts";
-import { keyProviderFromPem, spkiPin, type KeyProvider } from "../../shared/pki/key.ts";
+import { keyProviderFromPem, spkiPin } from "../../shared/pki/key.ts";
 import { chainPem } from "../../shared/pki/pem.ts";
 import {
   agentTemplate,
@@ -20,7 +20,8 @@ import {
 import { parseRequest } from "../../shared/pki/x509.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
 import { checkKeyOwner, checkRequest } from "./csr.ts";
-import { fleetFileExists, readFleetFile, writeFleetFile, type FleetFile } from "./fleet-file.ts";
+import { openFleetBundle } from "./fleet-bundle.ts";
+import { fleetFileExists, readFleetFile, writeFleetFile } from "./fleet-file.ts";
 import { createKekFile, defaultKekFile, openKeyStore } from "./key-store.ts";
 import { createRoot, openRoot, type Root } from "./root.ts";
 import { currentServerIdentity, type ServerCertificateDeps, type ServerIdentity } from "./server-certificate.ts";
@@ -29,8 +30,11 @@ const dayMs = 24 * 3_600_000;
 
 export interface Authority {
   readonly fleetDomain: FleetDomain;
-  /** The fleet's roots as the hub states them to members. */
+  /** The fleet's roots and revocations as the hub states them to members. */
   bundle(): TrustBundle;
+  readonly isRevoked: (cluster: ClusterName) => boolean;
+  /** On disk and in `bundle()` when it resolves; false: it was so already. */
+  setRevoked(cluster: ClusterName, revoked: boolean): Promise<boolean>;
   server(): ServerIdentity;
   /** Renews the hub's TLS certificate when half of its life is over; true when `server()` changed. Call it every minute or so. */
   renewServer(): Promise<boolean>;
@@ -98,14 +102,17 @@ export async function openAuthority(dataDir: string, clock: Clock, options: Auth
   const roots = await Promise.all(fleet.roots.map((entry) => openRoot(dataDir, entry, keys)));
   const signing = roots.find((root) => root.state === "signing");
   if (signing?.key === undefined) throw new Error("fleet.json names no signing root");
-  const bundle = await signBundle(fleet, roots, keyProviderFromPem(await keys.open(fleet.bundle.signer, "bundle")));
+  const signer = keyProviderFromPem(await keys.open(fleet.bundle.signer, "bundle"));
+  const bundle = await openFleetBundle({ dataDir, fleet, roots, signer });
   const keyPem = await keys.open(fleet.server.keyId, "server");
   const serverDeps: ServerCertificateDeps = { dataDir, fleet: fleetDomain, names: fleet.server, keyPem };
   let server = await currentServerIdentity(serverDeps, signing, clock.now());
   const issue = issuerOf({ root: signing, clock, options });
   return {
     fleetDomain,
-    bundle: () => bundle,
+    bundle: () => bundle.current(),
+    isRevoked: (cluster) => bundle.isRevoked(trustDomainOf(cluster, fleetDomain)),
+    setRevoked: (cluster, revoked) => bundle.setRevoked(trustDomainOf(cluster, fleetDomain), revoked),
     server: () => server,
     renewServer: async () => {
       const before = server.chainPem;
@@ -166,16 +173,4 @@ function issuerOf({ root, clock, options }: IssuerDeps) {
     const issued = await issueCertificate(template, spkiDer, { key: root.key, certificate: root.facts });
     return issued.ok ? ok([issued.value]) : issued;
   };
-}
-
-async function signBundle(fleet: FleetFile, roots: readonly Root[], signer: KeyProvider): Promise<TrustBundle> {
-  const { sequence, revokedTrustDomains } = fleet.bundle;
-  const statement = {
-    sequence,
-    rootsDer: roots.map((root) => root.der),
-    signerSpkiDer: signer.spkiDer,
-    fleetDomain: fleet.fleetDomain,
-    revokedTrustDomains,
-  };
-  return { ...statement, signature: await signer.sign(Buffer.from(bundleStatement(statement))) };
 }

@@ -12,6 +12,8 @@ export interface Member {
   readonly agentSpkis: readonly string[];
   readonly clusterCaSpki: string;
   readonly joinedAtMs: number;
+  /** When an operator let it in; absent where the token alone was enough. */
+  readonly acceptedAtMs?: number;
   readonly tokenId: string;
 }
 

@@ -108,8 +108,12 @@ describe("a Redis given by URL", () => {
     const store = await open(`rediss://hub:secret@localhost:${tlsPort}`, { ca: ca() });
     expect(await store.registry.open({ incarnation: "", revision: 0 })).toMatchObject({ state: "created" });
     const cluster = "east" as never;
-    const { id } = await store.tokens.create({ cluster, ttlMs: 60_000, rejoin: false }, Date.now());
-    const redeem = { tokenId: id, secret: Buffer.alloc(32), agentSpki: "a", clusterCaSpki: "b" };
+    const { id } = await store.tokens.create(
+      { cluster, ttlMs: 60_000, rejoin: false, mustBeAccepted: false },
+      Date.now(),
+    );
+    const unknown = { tokenId: id, secret: Buffer.alloc(32), agentSpki: "a", clusterCaSpki: "b" };
+    const redeem = { ...unknown, isRevoked: () => false };
     expect((await store.tokens.redeem(redeem, Date.now())).status).toBe("unknown");
     store.close();
   });

@@ -25,16 +25,44 @@ export interface TokenRequest {
   readonly ttlMs: number;
   /** Lets the token replace the keys of a cluster that is a member already (its Secrets were lost). */
   readonly rejoin: boolean;
+  /** Double opt-in: who redeems it waits until an operator says `isthmus accept`. */
+  readonly mustBeAccepted: boolean;
 }
 
 export type RedeemStatus =
-  "joined" | "repeated" | "unknown" | "expired" | "used" | "wrong-cluster" | "taken" | "restored";
+  | "joined"
+  | "repeated"
+  | "unknown"
+  | "expired"
+  | "used"
+  | "withdrawn"
+  | "wrong-cluster"
+  | "taken"
+  | "restored"
+  | "revoked";
 
 export interface RedeemRequest {
   readonly tokenId: string;
   readonly secret: Uint8Array;
   readonly agentSpki: string;
   readonly clusterCaSpki: string;
+  /** A revoked cluster must not come back by a token of before. */
+  readonly isRevoked: (cluster: ClusterName) => boolean;
+}
+
+export type TokenState = "unused" | "redeemed" | "expired" | "withdrawn";
+
+/** A token without its secret, as `isthmus token list` shows it. */
+export interface TokenOverview {
+  readonly id: string;
+  readonly cluster: string;
+  readonly state: TokenState;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number;
+  readonly rejoin: boolean;
+  readonly mustBeAccepted: boolean;
+  /** Attempts by other keys or with a wrong secret: more than none means that somebody else had it. */
+  readonly refused: number;
 }
 
 export interface RedeemAnswer {
@@ -57,11 +85,12 @@ export function openTokens({ redis, scripts, keys, pepper }: TokensDeps) {
     createHmac("sha256", pepper).update(`${id}\0`).update(secret).digest("hex");
 
   return {
-    async create({ cluster, ttlMs, rejoin }: TokenRequest, nowMs: number): Promise<NewToken> {
+    async create({ cluster, ttlMs, rejoin, mustBeAccepted }: TokenRequest, nowMs: number): Promise<NewToken> {
       const id = randomBytes(8).toString("hex");
       const secret = randomBytes(joinTokenSecretBytes);
       const expiresAtMs = nowMs + ttlMs;
-      const fields = { hmac: hmacOf(id, secret), cluster, expiresAtMs, rejoin: rejoin ? "1" : "0", createdAtMs: nowMs };
+      const flags = { rejoin: rejoin ? "1" : "0", mustBeAccepted: mustBeAccepted ? "1" : "0" };
+      const fields = { hmac: hmacOf(id, secret), cluster, expiresAtMs, createdAtMs: nowMs, ...flags };
       const replies = await redis
         .multi()
         .hset(keys.token(id), fields)
@@ -74,14 +103,35 @@ export function openTokens({ redis, scripts, keys, pepper }: TokensDeps) {
       return { id, secret, expiresAtMs };
     },
 
+    /** Newest first; those that expired more than a day ago are gone. */
+    async list(nowMs: number): Promise<readonly TokenOverview[]> {
+      const ids = await redis.zrange(keys.tokens, "0", "-1");
+      const found = await Promise.all(
+        ids.map(async (id) => overviewOf(id, await redis.hgetall(keys.token(id)), nowMs)),
+      );
+      return found.filter((token) => token !== undefined).sort((a, b) => b.createdAtMs - a.createdAtMs);
+    },
+
+    /** Nobody can redeem it afterwards. False: there is no such token, or it was redeemed already. */
+    async withdraw(id: string, nowMs: number): Promise<boolean> {
+      const key = keys.token(id);
+      const [known, redeemed] = await redis.hmget(key, "hmac", "agentSpki");
+      if (known == null || redeemed != null) return false;
+      await redis.hset(key, "withdrawnAtMs", String(nowMs));
+      // a redemption may have come first, and then the token's cluster is a member
+      return (await redis.hget(key, "agentSpki")) === null;
+    },
+
     async redeem(request: RedeemRequest, nowMs: number): Promise<RedeemAnswer> {
-      const { tokenId, secret, agentSpki, clusterCaSpki } = request;
-      const named = parseClusterName((await redis.hget(keys.token(tokenId), "cluster")) ?? "");
+      const { tokenId, secret, agentSpki, clusterCaSpki, isRevoked } = request;
+      const [name, mustBeAccepted] = await redis.hmget(keys.token(tokenId), "cluster", "mustBeAccepted");
+      const named = parseClusterName(name ?? "");
       if (!named.ok) return { status: "unknown" };
       const cluster = named.value;
+      if (isRevoked(cluster)) return { status: "revoked", cluster };
       const member: Member = {
         cluster,
-        state: "accepted",
+        state: mustBeAccepted === "1" ? "pending" : "accepted",
         agentSpkis: [agentSpki],
         clusterCaSpki,
         joinedAtMs: nowMs,
@@ -94,4 +144,25 @@ export function openTokens({ redis, scripts, keys, pepper }: TokensDeps) {
       return { status: String(status) as RedeemStatus, cluster };
     },
   };
+}
+
+function overviewOf(id: string, fields: Readonly<Record<string, string>>, nowMs: number): TokenOverview | undefined {
+  if (fields["cluster"] === undefined) return undefined;
+  const expiresAtMs = Number(fields["expiresAtMs"]);
+  return {
+    id,
+    cluster: fields["cluster"],
+    state: stateOf(fields, nowMs >= expiresAtMs),
+    createdAtMs: Number(fields["createdAtMs"]),
+    expiresAtMs,
+    rejoin: fields["rejoin"] === "1",
+    mustBeAccepted: fields["mustBeAccepted"] === "1",
+    refused: Number(fields["refused"] ?? 0),
+  };
+}
+
+function stateOf(fields: Readonly<Record<string, string>>, expired: boolean): TokenState {
+  if (fields["agentSpki"] !== undefined) return "redeemed";
+  if (fields["withdrawnAtMs"] !== undefined) return "withdrawn";
+  return expired ? "expired" : "unused";
 }
