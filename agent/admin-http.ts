@@ -1,5 +1,5 @@
 // The agent's HTTP surface: health for the kubelet, metrics for Prometheus, and what a person debugging wants to see.
-// Reads state through functions; holds no rule. Served on all addresses of the pod, guarded by the NetworkPolicy; nothing
+// Reads state through functions; holds no rule. In a pod served on all its addresses, guarded by the NetworkPolicy; nothing
 // secret is in it (SDS contents are never shown).
 import express, { type Response } from "express";
 import type { Server } from "node:http";
@@ -52,7 +52,8 @@ export function createAdminSurface(metrics: Registry): AdminSurface {
   };
 }
 
-export function startAdminServer(port: number, views: AdminViews): Promise<Server> {
+/** `host` absent: every address of the pod. */
+export function startAdminServer(views: AdminViews, port: number, host?: string): Promise<Server> {
   const app = express();
   app.disable("x-powered-by");
   app.get("/healthz", (_request, response) => void response.send("ok\n"));
@@ -74,10 +75,11 @@ export function startAdminServer(port: number, views: AdminViews): Promise<Serve
     else response.json(view());
   });
   return new Promise((resolve, reject) => {
-    const server = app.listen(port, (error) => {
+    const listening = (error?: Error) => {
       if (error === undefined) resolve(server);
       else reject(new Error(`cannot listen on port ${port} for health and metrics`, { cause: error }));
-    });
+    };
+    const server = host === undefined ? app.listen(port, listening) : app.listen(port, host, listening);
   });
 }
 

@@ -1,5 +1,5 @@
-// The agent from its start: health surface, Kubernetes, the way into the fleet, then the life of a member. The only place
-// besides member.ts that constructs; it decides nothing.
+// The agent from its start: health surface, Kubernetes, the way into the fleet, then the life of a member. Constructs, with
+// kubernetes-platform.ts and member.ts; decides nothing.
 import type { Clock } from "../shared/clock.ts";
 import { runTasks } from "../shared/lifecycle.ts";
 import type { Log } from "../shared/log.ts";
@@ -8,6 +8,7 @@ import type { AgentConfig } from "./config.ts";
 import { ensureJoined } from "./joining.ts";
 import { openKube } from "./kube/kube.ts";
 import { secretIdentityStore, secretStore } from "./kube/secret-store.ts";
+import { kubernetesPlatform } from "./kubernetes-platform.ts";
 import { runMember } from "./member.ts";
 import { createAgentMetrics } from "./metrics.ts";
 
@@ -26,7 +27,7 @@ export async function runAgent(deps: AgentDeps, signal: AbortSignal): Promise<vo
   const { config, log } = deps;
   const metrics = createAgentMetrics();
   const surface = createAdminSurface(metrics.registry);
-  const admin = await startAdminServer(config.adminPort, surface.views);
+  const admin = await startAdminServer(surface.views, config.adminPort);
   const connection =
     config.kubeconfigPath === ""
       ? ({ kind: "in-cluster" } as const)
@@ -34,10 +35,12 @@ export async function runAgent(deps: AgentDeps, signal: AbortSignal): Promise<vo
   const kube = await openKube({ ...deps, connection, names: { system: config.namespace } });
   const at = { namespace: config.namespace, name: identitySecret };
   const store = secretIdentityStore(secretStore(kube.client, at), at);
+  const platform = kubernetesPlatform({ kube, config, metrics });
+  const memberConfig = { ...config, adsListen: `[::]:${config.adsPort}` };
   const life = async (inner: AbortSignal) => {
     const joined = await ensureJoined({ ...deps, ...config, store }, inner);
     log.info("this cluster is a member", { cluster: joined.cluster, fleet: joined.fleetDomain, hub: joined.hub });
-    await runMember({ ...deps, kube, store, metrics, surface }, joined, inner);
+    await runMember({ ...deps, config: memberConfig, platform, store, metrics, surface }, joined, inner);
   };
   try {
     await runTasks(signal, [

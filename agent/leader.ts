@@ -1,48 +1,35 @@
-// What one replica does for all: writes what the cluster should show of the fleet, and keeps the last good registry. Each
+// What one replica in Kubernetes does for all: writes what the cluster should show of the fleet, and keeps the last good registry. Each
 // writer is told the whole of what should be on every change, by every replica; only the leader's tasks act on it.
+import { registryContent, type RegistryCopy } from "./hub/registry-copy.ts";
 import type { RemoteState } from "./hub/remote-registry.ts";
 import { exportConditions } from "./ir/export-conditions.ts";
 import { selectImports } from "./ir/imports.ts";
 import { createExportWriter } from "./kube/export-conditions.ts";
 import type { Kube } from "./kube/kube.ts";
-import { createMembershipWriter, type Membership } from "./kube/membership-config-map.ts";
+import { createMembershipWriter } from "./kube/membership-config-map.ts";
 import { createEventWriter } from "./kube/object-events.ts";
-import type { RegistryCopy } from "./kube/registry-copy.ts";
 import { createImportsWriter } from "./kube/service-imports.ts";
 import { createTrustWriter } from "./kube/trust-config-maps.ts";
 import { createWebhookWriter } from "./kube/webhook-bundle.ts";
 import { createWriter } from "./kube/writer.ts";
-import type { Problem } from "../shared/result.ts";
-import type { Task } from "../shared/lifecycle.ts";
-import type { Settled } from "./mesh.ts";
+import type { Leader, Membership } from "./platform.ts";
 
 /** The copy is for a restart with the hub away: a second behind is soon enough, and etcd is spared a write per pod start. */
 const COPY_SPACING_MS = 1_000;
 
-/** What the hub is known to hold of ours, and whether that is its present word. */
-export interface HubView {
-  readonly connected: boolean;
-  readonly acknowledged: ReadonlySet<string>;
-}
-
-export interface Leader {
-  readonly tasks: readonly Task[];
-  /** After every push. */
-  settled(settled: Settled, hub: HubView): void;
+export interface KubernetesLeader extends Leader {
   /** From the next push on. */
   webhookBundle(pem: string): void;
-  remote(state: RemoteState): void;
-  problems(): readonly Problem[];
 }
 
 export interface LeaderDeps {
   readonly kube: Kube;
   readonly copy: RegistryCopy;
   readonly membership: Membership;
-  readonly rootsPem: () => string;
 }
 
-export function createLeader({ kube, copy, membership, rootsPem }: LeaderDeps): Leader {
+export function createLeader({ kube, copy, membership }: LeaderDeps): KubernetesLeader {
+  const { rootsPem, cluster, fleetDomain } = membership;
   const imports = createImportsWriter(kube);
   const exports = createExportWriter(kube);
   const events = createEventWriter(kube);
@@ -53,7 +40,7 @@ export function createLeader({ kube, copy, membership, rootsPem }: LeaderDeps): 
     ...kube,
     name: "last good registry",
     write: async (state, signal) => {
-      await copy.save(Buffer.from(JSON.stringify(state)));
+      await copy.save(registryContent(state));
       await kube.clock.sleep(COPY_SPACING_MS, signal);
     },
   });
@@ -66,7 +53,7 @@ export function createLeader({ kube, copy, membership, rootsPem }: LeaderDeps): 
       events.want([...problems, ...kube.problems()]);
       // what these write depends on namespaces and on what others did to our objects, so they look after every change
       trust.want(rootsPem());
-      joined.want(membership);
+      joined.want({ cluster, fleetDomain });
       if (webhookBundle !== undefined) webhook.want(webhookBundle);
     },
     webhookBundle: (pem) => {
@@ -76,11 +63,4 @@ export function createLeader({ kube, copy, membership, rootsPem }: LeaderDeps): 
     remote: (state) => registry.want(state),
     problems: () => imports.problems(),
   };
-}
-
-/** What an earlier process kept; undefined when it is not there or not readable (then the hub's list is waited for). */
-export async function restoredRegistry(copy: RegistryCopy): Promise<RemoteState | undefined> {
-  const content = await copy.load();
-  if (content === undefined) return undefined;
-  return JSON.parse(Buffer.from(content).toString("utf8")) as RemoteState;
 }

@@ -1,37 +1,49 @@
-// The life of a member: credentials, hub session, mesh, injector and leadership, wired together. Everything here is a level
-// object or a task; this file says who is told of what, and holds no rule.
+// The life of a member: credentials, hub session, mesh and leadership, wired together on its platform. Everything here is a
+// level object or a task; this file says who is told of what, and holds no rule.
+import type { Clock } from "../shared/clock.ts";
 import type { StatusReport } from "../shared/grpc/fleet-messages.ts";
 import { runTasks, type Task } from "../shared/lifecycle.ts";
+import type { Log } from "../shared/log.ts";
 import { certificatePem } from "../shared/pki/pem.ts";
 import type { AdminSurface } from "./admin-http.ts";
-import { createSwappableCredentials } from "./ads/credentials.ts";
-import type { AgentDeps } from "./agent.ts";
+import { adsPortTask } from "./ads-port.ts";
 import { ackNote, createProblemBook } from "./agent-views.ts";
 import { Publisher } from "./hub/publisher.ts";
+import { restoredRegistry } from "./hub/registry-copy.ts";
 import { RemoteRegistry } from "./hub/remote-registry.ts";
 import { runHubSession, type HubState } from "./hub/session.ts";
 import { openAgentCredential, type AgentCredential } from "./identity/agent-credential.ts";
 import type { IdentityStore, JoinedIdentity } from "./identity/identity-state.ts";
 import { createSvidIssuer, type SvidIssuer } from "./identity/svid-issuer.ts";
-import { startInjector } from "./injector.ts";
 import { selectExports } from "./ir/exports.ts";
-import { watchGatewayAddresses, type GatewayAddresses } from "./kube/gateway-address.ts";
-import type { Kube } from "./kube/kube.ts";
-import { runLeaseElection } from "./kube/lease-election.ts";
-import { openRegistryCopy, type RegistryCopy } from "./kube/registry-copy.ts";
-import { createTokenReview } from "./kube/token-review.ts";
-import { createLeader, restoredRegistry, type Leader } from "./leader.ts";
 import { createMesh, type Mesh, type Settled } from "./mesh.ts";
 import { meshInputs, missingSources, type MeshSources } from "./mesh-inputs.ts";
 import type { AgentMetrics } from "./metrics.ts";
+import type { Leader, Platform, Service } from "./platform.ts";
 
 const AGENT_ACCOUNT = "isthmus-agent";
 const GATEWAY_ACCOUNT = "isthmus-gateway";
-/** Streams are handed to the other replica over this time when the agent stops: no herd. */
-const CLOSE_SPREAD_MS = 1_500;
 
-export interface MemberDeps extends AgentDeps {
-  readonly kube: Kube;
+export interface MemberConfig {
+  /** Namespace of the agent's and the gateway's accounts. */
+  readonly namespace: string;
+  /** This replica, as it shows in the fleet's status. */
+  readonly podName: string;
+  readonly version: string;
+  /** `host:port` */
+  readonly adsListen: string;
+  readonly svidTtlMs: number;
+  readonly permissive: boolean;
+  readonly region: string;
+  readonly zone: string;
+}
+
+export interface MemberDeps {
+  readonly config: MemberConfig;
+  readonly platform: Platform;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
   readonly store: IdentityStore;
   readonly metrics: AgentMetrics;
   readonly surface: AdminSurface;
@@ -53,41 +65,32 @@ interface Member {
   readonly issuer: SvidIssuer;
   readonly remote: RemoteRegistry;
   readonly publisher: Publisher;
-  readonly gateways: GatewayAddresses;
   readonly leader: Leader;
+  readonly service: Service;
   readonly mesh: Mesh;
   readonly sources: MeshSources;
-  readonly rootsPem: () => string;
   /** Ends the program with a fault of ours. */
   readonly fault: PromiseWithResolvers<never>;
   readonly statusListeners: Set<() => void>;
 }
 
 export async function runMember(deps: MemberDeps, identity: JoinedIdentity, signal: AbortSignal): Promise<void> {
-  const { kube, config } = deps;
-  const copy = openRegistryCopy({ client: kube.client, namespace: config.namespace });
-  const member = await createMember(deps, identity, copy);
+  const member = await createMember(deps, identity);
   wire(member);
-  const injector = await startInjector({
-    ...deps,
-    membership: identity,
-    rootsPem: member.rootsPem,
-    onBundle: (pem) => member.leader.webhookBundle(pem),
-  });
+  const platformTasks = await member.service.start();
   await runTasks(signal, [
     hubTask(member),
     { name: "certificates", run: (inner) => member.issuer.run(inner) },
-    member.gateways.task,
-    injector,
+    ...platformTasks,
     adsTask(member),
     leadershipTask(member),
     { name: "push", run: (inner) => untilFault(member, inner) },
   ]);
 }
 
-async function createMember(deps: MemberDeps, identity: JoinedIdentity, copy: RegistryCopy): Promise<Member> {
-  const { kube, config, clock, metrics } = deps;
-  const restored = await restoredRegistry(copy);
+async function createMember(deps: MemberDeps, identity: JoinedIdentity): Promise<Member> {
+  const { platform, config, clock, metrics } = deps;
+  const restored = await restoredRegistry(platform.registryCopy);
   const levels: Levels = {
     hub: { connected: false, problem: undefined },
     leads: () => false,
@@ -96,18 +99,15 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, copy: Re
   };
   const credential = openAgentCredential({ ...deps, initial: identity, mayWrite: () => levels.leads() });
   if (!credential.ok) throw new Error(`the kept identity is refused: ${credential.error[0]?.message ?? ""}`);
-  const remote = new RemoteRegistry({ ownCluster: identity.cluster, allowLoopback: false, restored });
+  const { allowLoopback } = platform;
+  const remote = new RemoteRegistry({ ownCluster: identity.cluster, allowLoopback, restored });
   const issuer = createSvidIssuer({ ...deps, clusterCa: () => credential.value.clusterCa(), ttlMs: config.svidTtlMs });
   const fault = Promise.withResolvers<never>();
-  const changed = () => member.mesh.pusher.changed();
-  const gateways = watchGatewayAddresses(kube, { configured: config.gatewayAddresses, onChange: changed });
   const sources: MeshSources = {
     ...identity,
     ...config,
-    kubeSynced: () => kube.synced(),
-    kubeInputs: () => kube.inputs(),
+    platform,
     remote: () => (remote.isComplete() ? remote.records() : undefined),
-    gateways: () => gateways.current(),
     revokedTrustDomains: () => credential.value.state().bundle.revokedTrustDomains,
   };
   const rootsPem = rootsReader(credential.value);
@@ -116,16 +116,18 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, copy: Re
     issuer,
     rootsPem,
     inputs: () => meshInputs(sources),
-    authenticate: createTokenReview({ client: kube.client, clock }),
+    authenticate: platform.authenticate,
     gateway: { namespace: config.namespace, serviceAccount: GATEWAY_ACCOUNT },
     settled: (settled) => onSettled(member, settled),
     fail: fault.reject,
     metrics,
   });
-  const leader = createLeader({ kube, copy, membership: identity, rootsPem });
+  const { cluster, fleetDomain } = identity;
+  const service = platform.serve({ cluster, fleetDomain, rootsPem });
   const publisher = new Publisher(clock);
-  const parts = { deps, identity, levels, credential: credential.value, issuer, remote, publisher, gateways, leader };
-  const member: Member = { ...parts, mesh, sources, rootsPem, fault, statusListeners: new Set() };
+  const parts = { deps, identity, levels, credential: credential.value, issuer, remote, publisher, service };
+  const { leader } = service;
+  const member: Member = { ...parts, leader, mesh, sources, fault, statusListeners: new Set() };
   return member;
 }
 
@@ -148,7 +150,7 @@ function wire(member: Member): void {
     const cursor = remote.cursor();
     if (cursor !== undefined) leader.remote({ records: remote.records(), cursor });
   };
-  deps.kube.onChange(() => mesh.pusher.changed());
+  deps.platform.onChange(() => mesh.pusher.changed());
   remote.onChange(() => {
     mesh.pusher.changed();
     keepRegistry();
@@ -164,7 +166,7 @@ function wire(member: Member): void {
   surface.setDebug({
     ir: () => mesh.pusher.ir,
     remote: () => remote.records(),
-    watches: () => deps.kube.states(),
+    sources: () => deps.platform.states(),
     streams: () => mesh.ads.streams().map(({ peer, proxyClass }) => ({ node: peer.nodeId, class: proxyClass?.key })),
     hub: () => member.levels.hub,
     problems: () => allProblems(member),
@@ -209,7 +211,9 @@ function endStreamsOfGonePods({ mesh }: Member, { inputs }: Settled): void {
 
 function allProblems({ levels, mesh, leader, deps, remote }: Member) {
   const built = levels.settled?.problems ?? [];
-  return [...mesh.nacks(), ...built, ...deps.kube.problems(), ...leader.problems(), ...remote.problems()];
+  const { platform } = deps;
+  const located = built.map((problem) => platform.located(problem));
+  return [...mesh.nacks(), ...located, ...platform.problems(), ...leader.problems(), ...remote.problems()];
 }
 
 function hubTask(member: Member): Task {
@@ -248,34 +252,19 @@ function hubTask(member: Member): Task {
   };
 }
 
-/** Listens with the agent's own SVID, which is replaced without dropping a stream. */
-function adsTask({ deps, issuer, mesh, levels, ...member }: Member): Task {
-  const account = { namespace: deps.config.namespace, serviceAccount: AGENT_ACCOUNT };
-  const run = async (signal: AbortSignal) => {
-    const own = () => issuer.svidFor(account.namespace, account.serviceAccount);
-    const credentials = createSwappableCredentials(await own());
-    const stop = issuer.onChange(({ namespace, serviceAccount }) => {
-      if (namespace !== account.namespace || serviceAccount !== account.serviceAccount) return;
-      own().then(
-        (svid) => credentials.replace(svid),
-        (error: unknown) => deps.log.error("the agent's own certificate was not renewed", {}, error),
-      );
-    });
-    await mesh.ads.listen(`[::]:${deps.config.adsPort}`, credentials.credentials);
+function adsTask(member: Member): Task {
+  const { deps, issuer, mesh, levels } = member;
+  const { config, log, surface } = deps;
+  const account = { namespace: config.namespace, serviceAccount: AGENT_ACCOUNT };
+  const onOpen = () => {
     levels.adsOpen = true;
-    deps.surface.setMissing(missingText({ deps, issuer, mesh, levels, ...member }));
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener("abort", () => resolve(), { once: true });
-    });
-    stop();
-    await mesh.ads.close(CLOSE_SPREAD_MS);
+    surface.setMissing(missingText(member));
   };
-  return { name: "ads", run };
+  return adsPortTask({ ads: mesh.ads, issuer, account, listen: config.adsListen, log, onOpen });
 }
 
 function leadershipTask({ deps, levels, publisher, leader, mesh }: Member): Task {
-  const { config, metrics } = deps;
+  const { platform, metrics } = deps;
   const lead = async (signal: AbortSignal, leads: () => boolean) => {
     levels.leads = leads;
     metrics.leading.set(1);
@@ -288,11 +277,7 @@ function leadershipTask({ deps, levels, publisher, leader, mesh }: Member): Task
       publisher.setDesired(undefined);
     }
   };
-  const names = { namespace: config.namespace, name: "isthmus-agent", identity: config.podName };
-  return {
-    name: "leadership",
-    run: (signal) => runLeaseElection({ ...names, lead }, { ...deps, client: deps.kube.client }, signal),
-  };
+  return { name: "leadership", run: (signal) => platform.elect(lead, signal) };
 }
 
 async function untilFault({ fault }: Member, signal: AbortSignal): Promise<void> {

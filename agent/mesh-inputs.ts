@@ -1,9 +1,9 @@
-// Everything the agent knows, put together for buildIr: Kubernetes, the fleet's registry, the gateways' addresses and the
+// Everything the agent knows, put together for buildIr: the platform, the fleet's registry and the
 // configuration. Carries only; arrays keep their identity while nothing in them changed.
 import type { ClusterName, FleetDomain } from "../shared/ids.ts";
-import type { GatewayAddress, RegistryRecord } from "../shared/registry.ts";
+import type { RegistryRecord } from "../shared/registry.ts";
 import type { MeshInputs } from "./ir/inputs.ts";
-import type { KubeInputs } from "./kube/kube.ts";
+import type { Platform } from "./platform.ts";
 
 export interface MeshSources {
   readonly cluster: ClusterName;
@@ -11,23 +11,21 @@ export interface MeshSources {
   readonly permissive: boolean;
   readonly region: string;
   readonly zone: string;
-  readonly kubeSynced: () => boolean;
-  readonly kubeInputs: () => KubeInputs;
+  readonly platform: Pick<Platform, "synced" | "awaited" | "inputs" | "gateways">;
   /** Undefined until the first complete list arrived or the last good one was loaded. */
   readonly remote: () => readonly RegistryRecord[] | undefined;
-  readonly gateways: () => readonly GatewayAddress[];
   readonly revokedTrustDomains: () => readonly string[];
 }
 
 /** Undefined while anything is incomplete: a push from half of the truth would delete the other half from every proxy. */
 export function meshInputs(sources: MeshSources): MeshInputs | undefined {
   const remote = sources.remote();
-  if (remote === undefined || !sources.kubeSynced()) return undefined;
+  if (remote === undefined || !sources.platform.synced()) return undefined;
   const { cluster, fleetDomain, permissive, region, zone } = sources;
   return {
-    ...sources.kubeInputs(),
+    ...sources.platform.inputs(),
     ...{ cluster, fleetDomain, permissive, remote },
-    ownGateways: sources.gateways(),
+    ownGateways: sources.platform.gateways(),
     ownLocality: { region, zone },
     revokedTrustDomains: sources.revokedTrustDomains(),
   };
@@ -36,7 +34,7 @@ export function meshInputs(sources: MeshSources): MeshInputs | undefined {
 /** What is not complete yet, for readiness and the log; empty when `meshInputs` answers. */
 export function missingSources(sources: MeshSources): readonly string[] {
   const missing: string[] = [];
-  if (!sources.kubeSynced()) missing.push("the first complete lists of the cluster's objects");
+  if (!sources.platform.synced()) missing.push(sources.platform.awaited);
   if (sources.remote() === undefined) missing.push("the fleet's registry from the hub");
   return missing;
 }

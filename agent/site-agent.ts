@@ -1,7 +1,6 @@
 // A site's agent from its start: health surface, the way into the fleet, then the life of a member. Called by `isthmus site`.
 import type { Clock } from "../shared/clock.ts";
 import type { Log } from "../shared/log.ts";
-import type { SiteConfig } from "./site/site-config.ts";
 
 /** Told once everything is served: from here on sidecars and the gateway can be started. */
 export interface SiteReady {

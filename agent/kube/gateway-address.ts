@@ -8,7 +8,7 @@ import type { GatewayAddress } from "../../shared/registry.ts";
 import { sameValue } from "./json.ts";
 import type { Feeds } from "./feeds.ts";
 import type { GatewayServiceRecord } from "./parse/gateway-service.ts";
-import { sleepOrWake } from "./pause.ts";
+import { sleepOrWake } from "../../shared/pause.ts";
 
 export type ResolveHost = (host: string) => Promise<readonly string[]>;
 

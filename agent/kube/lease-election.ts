@@ -7,7 +7,7 @@ import type { Log } from "../../shared/log.ts";
 import { isApiError } from "./api-error.ts";
 import type { KubeClient } from "./client.ts";
 import { LeaseRecord, type LeaseNames } from "./lease-record.ts";
-import { sleepOrWake } from "./pause.ts";
+import { sleepOrWake } from "../../shared/pause.ts";
 
 export interface LeaseDeps {
   readonly client: KubeClient;

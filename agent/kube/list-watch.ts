@@ -7,7 +7,7 @@ import type { Log } from "../../shared/log.ts";
 import { ApiError, isApiError } from "./api-error.ts";
 import type { KubeClient } from "./client.ts";
 import { fieldOf, stringOf } from "./json.ts";
-import { sleepOrWake } from "./pause.ts";
+import { sleepOrWake } from "../../shared/pause.ts";
 import { apiVersionOf, type ResourceType } from "./resources.ts";
 import type { Selection, WatchEvent } from "./watch-stream.ts";
 

@@ -1,22 +1,13 @@
 // The last good registry, kept in ConfigMaps so that deleting every agent pod with the hub away loses no import. Gzipped
 // and cut into chunks, for a ConfigMap holds 1 MiB. Written by the leader on change; loaded by every replica at start.
 // Crash-safe: the head is one object, written last, and names the digest and the set (a or b) of the chunks it belongs to.
-import { createHash } from "node:crypto";
-import { promisify } from "node:util";
-import { gunzip, gzip } from "node:zlib";
+import { packRegistry, registryDigest, unpackRegistry, type RegistryCopy } from "../hub/registry-copy.ts";
 import { isApiError } from "./api-error.ts";
 import type { KubeClient } from "./client.ts";
 import { fieldOf, stringOf, type JsonObject } from "./json.ts";
 import { labelName } from "./parse/metadata.ts";
 import { managedByUs } from "./parse/service-import.ts";
 import { apiVersionOf, configMaps, type ObjectPath } from "./resources.ts";
-
-export interface RegistryCopy {
-  /** Undefined when there is none, or none that is whole. */
-  load(): Promise<Uint8Array | undefined>;
-  /** Skipped when the content is what was loaded or saved last. */
-  save(content: Uint8Array): Promise<void>;
-}
 
 export interface RegistryCopyOptions {
   readonly client: KubeClient;
@@ -25,11 +16,7 @@ export interface RegistryCopyOptions {
 }
 
 const CHUNK_BYTES = 900_000;
-/** Against a bomb: 64 MiB of JSON is a hundred thousand services. */
-const MAX_CONTENT_BYTES = 64 * 1024 * 1024;
 const prefix = "isthmus-registry";
-const pack = promisify(gzip);
-const unpack = promisify(gunzip);
 
 type ChunkSet = "a" | "b";
 
@@ -64,9 +51,9 @@ export function openRegistryCopy(options: RegistryCopyOptions): RegistryCopy {
     },
     save: async (content) => {
       if (!looked) await readHead(); // a save must not touch the chunks that the present head names
-      const digest = digestOf(content);
+      const digest = registryDigest(content);
       if (known?.digest === digest) return;
-      const packed = await pack(content);
+      const packed = await packRegistry(content);
       const size = options.chunkBytes ?? CHUNK_BYTES;
       const head: Head = {
         digest,
@@ -97,18 +84,9 @@ function headOf(configMap: JsonObject): Head | undefined {
   return known ? { digest, chunks, set } : undefined;
 }
 
-/** The digest is of the content, so that a mixture of two saves, or a chunk lost, is found. */
 async function whole(packed: Buffer, digest: string): Promise<Uint8Array | undefined> {
-  try {
-    const content = await unpack(packed, { maxOutputLength: MAX_CONTENT_BYTES });
-    return digestOf(content) === digest ? content : undefined;
-  } catch {
-    return undefined; // not gzip, cut short, or too large: no copy is better than half a one
-  }
-}
-
-function digestOf(content: Uint8Array): string {
-  return createHash("sha256").update(content).digest("hex");
+  const content = await unpackRegistry(packed);
+  return content !== undefined && registryDigest(content) === digest ? content : undefined;
 }
 
 function chunkFiles({ client, namespace }: RegistryCopyOptions) {

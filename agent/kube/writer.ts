@@ -6,7 +6,7 @@ import type { Clock } from "../../shared/clock.ts";
 import type { Task } from "../../shared/lifecycle.ts";
 import type { Log } from "../../shared/log.ts";
 import { isApiError } from "./api-error.ts";
-import { sleepOrWake } from "./pause.ts";
+import { sleepOrWake } from "../../shared/pause.ts";
 
 export interface WriterDeps {
   readonly clock: Clock;

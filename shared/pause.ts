@@ -1,5 +1,5 @@
 // A wait with two ends: some time has passed, or something happened. Used where a back-off or a refresh may be cut short.
-import type { Clock } from "../../shared/clock.ts";
+import type { Clock } from "./clock.ts";
 
 /** Resolves after `ms`, when `event` does, or when aborted: the caller looks at its signal. Leaves no timer behind. */
 export async function sleepOrWake(
