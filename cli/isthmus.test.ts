@@ -50,6 +50,33 @@ describe("from nothing to a join token", () => {
     }
   });
 
+  it("lists tokens without their secrets, and withdraws one that nobody used", async () => {
+    const made = await isthmus(["token", "create", "south", "--accept", "--data", data(), "-o", "json"]);
+    const { id, token } = JSON.parse(made.stdout) as { id: string; token: string };
+    const listed = await isthmus(["token", "list", "--data", data()]);
+    expect(listed.stdout).toMatch(new RegExp(`${id} +south +unused +in 15m +yes +0`));
+    expect(listed.stdout).not.toContain(token);
+    expect(await isthmus(["token", "revoke", id, "--data", data()])).toMatchObject({ status: 0 });
+    expect((await isthmus(["token", "list", "--data", data()])).stdout).toMatch(new RegExp(`${id} +south +withdrawn`));
+    const again = await isthmus(["token", "revoke", "0123", "--data", data()]);
+    expect(again).toMatchObject({ status: 1, stdout: "" });
+    expect(again.stderr).toMatch(/^error ISTHMUS_TOKEN_UNKNOWN: no unused token 0123; isthmus token list shows them/);
+  });
+
+  it("tells what operators did, and that nobody changed the record of it", async () => {
+    await isthmus(["token", "create", "audited", "--data", data()]);
+    const { stdout } = await isthmus(["audit", "--data", data()]);
+    expect(stdout).toMatch(/operator +token\.create +[0-9a-f]{16} +cluster=audited/);
+    const verified = await isthmus(["audit", "--verify", "--data", data(), "-o", "json"]);
+    expect(JSON.parse(verified.stdout)).toMatchObject({ intact: true });
+  });
+
+  it.each(["accept", "reject", "revoke"])("says that there is no member to %s", async (verb) => {
+    const { status, stderr } = await isthmus([verb, "nobody", "--data", data()]);
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^error ISTHMUS_MEMBER_UNKNOWN: nobody is not a member of this fleet/);
+  });
+
   it("writes a token file that only its owner may read", async () => {
     const out = join(folder, "north.token");
     writeFileSync(out, "old", { mode: 0o644 });

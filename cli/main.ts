@@ -2,11 +2,13 @@
 // into one line and exit status 1.
 import { Command, CommanderError, Option } from "commander";
 import { UserError } from "../shared/errors.ts";
+import { auditCommand } from "./commands/audit.ts";
 import { clustersCommand } from "./commands/clusters.ts";
 import { confirmRestoreCommand } from "./commands/confirm-restore.ts";
 import { hubCommand } from "./commands/hub.ts";
 import { initCommand } from "./commands/init.ts";
 import { joinCommand } from "./commands/join.ts";
+import { acceptCommand, rejectCommand, revokeCommand } from "./commands/membership.ts";
 import { servicesCommand } from "./commands/services.ts";
 import { statusCommand } from "./commands/status.ts";
 import { tokenCommand } from "./commands/token.ts";
@@ -24,9 +26,13 @@ function program(streams: Streams): Command {
     hubCommand(streams),
     tokenCommand(streams),
     joinCommand(streams),
+    acceptCommand(streams),
+    rejectCommand(streams),
+    revokeCommand(streams),
     statusCommand(streams),
     clustersCommand(streams),
     servicesCommand(streams),
+    auditCommand(streams),
     confirmRestoreCommand(streams),
     versionCommand(streams),
   ];
