@@ -26,6 +26,8 @@ export interface BootstrapOptions {
   readonly maxHeapBytes?: number;
   /** Default 50,000: a bound, since each connection costs file descriptors and memory. */
   readonly maxConnections?: number;
+  /** Set for a process that shares its machine with others of its kind: it opens no port but those that the agent tells it to. */
+  readonly bound?: { readonly adminSocketPath: string };
 }
 
 /** Accounts of the system namespace (docs: names, ports, accounts). */
@@ -226,17 +228,34 @@ const runtime: JsonMessage = {
   ],
 };
 
+interface OwnSurface {
+  readonly admin: JsonMessage;
+  readonly clusters: readonly JsonMessage[];
+  readonly listeners: readonly JsonMessage[];
+}
+
+/** Metrics and readiness of a pod are asked at fixed ports; of a bound proxy at its admin socket, which its user alone may open. */
+function ownSurface({ bound, probes }: BootstrapOptions): OwnSurface {
+  if (bound !== undefined) {
+    const pipe = { path: bound.adminSocketPath, mode: 0o600 };
+    return { admin: { address: { pipe } }, clusters: [], listeners: [] };
+  }
+  return {
+    admin: { address: { socket_address: { address: "127.0.0.1", port_value: 15000 } } },
+    clusters: [adminCluster, ...probeClusters(probes)],
+    listeners: staticListeners(probes),
+  };
+}
+
 export function bootstrapConfig(options: BootstrapOptions): JsonMessage {
+  const { admin, clusters, listeners } = ownSurface(options);
   const { region, zone } = options.locality ?? { region: "", zone: "" };
   const place = { ...(region === "" ? {} : { region }), ...(zone === "" ? {} : { zone }) };
   return {
     ...(Object.keys(place).length === 0 ? {} : { node: { locality: place } }),
-    admin: { address: { socket_address: { address: "127.0.0.1", port_value: 15000 } } },
+    admin,
     dynamic_resources: { ads_config: ads, lds_config: overAds, cds_config: overAds },
-    static_resources: {
-      clusters: [adsCluster(options), adminCluster, ...probeClusters(options.probes)],
-      listeners: staticListeners(options.probes),
-    },
+    static_resources: { clusters: [adsCluster(options), ...clusters], listeners },
     layered_runtime: runtime,
     overload_manager: overload(options),
     stats_config: { stats_matcher: keptStats },
