@@ -35,6 +35,7 @@ const watched: readonly Omit<Row, "verbs" | "usedBy">[] = [
   { group: smi.access, resource: "traffictargets", why: "who may call whom" },
   { group: smi.specs, resource: "httproutegroups", why: "with which requests" },
   { group: smi.specs, resource: "tcproutes", why: "on which ports" },
+  { group: "", resource: "serviceaccounts", why: "policy that names an account which does not exist" },
   { group: "", resource: "configmaps", names: ["isthmus-trust"], why: "where the fleet's roots are already" },
   {
     group: "admissionregistration.k8s.io",

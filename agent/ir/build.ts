@@ -3,6 +3,7 @@
 // It must never fail: what cannot be understood becomes a Problem on its object, and the rest of the mesh does not notice.
 import { trustDomainOf } from "../../shared/ids.ts";
 import type { Problem } from "../../shared/result.ts";
+import { missingAccounts } from "./accounts.ts";
 import { buildExportPorts } from "./exports.ts";
 import { fleetServices } from "./imports.ts";
 import type { MeshInputs } from "./inputs.ts";
@@ -82,6 +83,7 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
     ...portProblems,
     ...grantProblems,
     ...peerProblems,
+    ...missingAccounts(memory, inputs),
     ...local.flatMap((service) => service.problems),
     ...checkServerFirst(services),
   ];

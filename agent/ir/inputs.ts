@@ -84,6 +84,11 @@ export interface PodInput {
   readonly bound?: BoundInput;
 }
 
+export interface AccountInput {
+  readonly namespace: string;
+  readonly name: string;
+}
+
 export interface ExportInput {
   readonly namespace: string;
   readonly name: string;
@@ -144,6 +149,8 @@ export interface MeshInputs {
   readonly trafficTargets: readonly TrafficTargetInput[];
   readonly httpRouteGroups: readonly HttpRouteGroupInput[];
   readonly tcpRoutes: readonly TcpRouteInput[];
+  /** Every service account here, to find policy that names none. Absent: not known, nothing is said. */
+  readonly serviceAccounts?: readonly AccountInput[];
   /** Records of other members (never our own). */
   readonly remote: readonly RegistryRecord[];
   readonly ownGateways: readonly GatewayAddress[];

@@ -13,6 +13,7 @@ import { parseNamespace } from "./parse/namespace.ts";
 import { parsePod } from "./parse/pod.ts";
 import { parseServiceExport } from "./parse/service-export.ts";
 import { parseServiceImport } from "./parse/service-import.ts";
+import { parseServiceAccount } from "./parse/service-account.ts";
 import { parseService } from "./parse/service.ts";
 import { parseTcpRoute } from "./parse/tcp-route.ts";
 import { parseTrafficTarget } from "./parse/traffic-target.ts";
@@ -130,6 +131,7 @@ function makeStores(touch: (kind: string) => void) {
     trafficTargets: store("TrafficTarget", parseTrafficTarget),
     httpRouteGroups: store("HTTPRouteGroup", parseHttpRouteGroup),
     tcpRoutes: store("TCPRoute", parseTcpRoute),
+    serviceAccounts: store("ServiceAccount", parseServiceAccount),
     trust: store("ConfigMap", parseTrustConfigMap),
     gateway: store("GatewayService", parseGatewayService),
     webhook: store("MutatingWebhookConfiguration", parseWebhook),
@@ -163,6 +165,7 @@ function feedTable(names: FeedNames): readonly FeedRow[] {
     { kind: "TrafficTarget", store: "trafficTargets", options: { resources: [resources.trafficTargets] } },
     { kind: "HTTPRouteGroup", store: "httpRouteGroups", options: { resources: [resources.httpRouteGroups] } },
     { kind: "TCPRoute", store: "tcpRoutes", options: { resources: [resources.tcpRoutes] } },
+    { kind: "ServiceAccount", store: "serviceAccounts", options: { resources: [resources.serviceAccounts] } },
     // by name: RBAC can then allow these ConfigMaps, and the one webhook, and no other
     {
       kind: "ConfigMap",

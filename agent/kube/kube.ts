@@ -23,7 +23,15 @@ export interface KubeConfig {
 /** What buildIr takes from Kubernetes; the composition root adds the fleet's part. */
 export type KubeInputs = Pick<
   MeshInputs,
-  "meshNamespaces" | "services" | "slices" | "pods" | "exports" | "trafficTargets" | "httpRouteGroups" | "tcpRoutes"
+  | "serviceAccounts"
+  | "meshNamespaces"
+  | "services"
+  | "slices"
+  | "pods"
+  | "exports"
+  | "trafficTargets"
+  | "httpRouteGroups"
+  | "tcpRoutes"
 > & { readonly namespaces: readonly string[] };
 
 export interface Kube {
@@ -117,6 +125,7 @@ function inputsOf(stores: Stores): () => KubeInputs {
     trafficTargets: stores.trafficTargets.records(),
     httpRouteGroups: stores.httpRouteGroups.records(),
     tcpRoutes: stores.tcpRoutes.records(),
+    serviceAccounts: stores.serviceAccounts.records(),
   });
 }
 

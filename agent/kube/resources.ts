@@ -21,6 +21,7 @@ export const namespaces = core("namespaces", "Namespace");
 export const services = core("services", "Service");
 export const pods = core("pods", "Pod");
 export const configMaps = core("configmaps", "ConfigMap");
+export const serviceAccounts = core("serviceaccounts", "ServiceAccount");
 export const secrets = core("secrets", "Secret");
 export const events = core("events", "Event");
 export const endpointSlices = grouped("discovery.k8s.io/v1", "endpointslices", "EndpointSlice");
