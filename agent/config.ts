@@ -4,6 +4,7 @@ import { err, ok, type Problem, type Result } from "../shared/result.ts";
 import type { LogLevel } from "../shared/log.ts";
 import type { GatewayAddress } from "../shared/registry.ts";
 import type { InjectionSettings } from "./inject/settings.ts";
+import { readSidecarSettings, type SidecarSettings } from "./inject/sidecar-settings.ts";
 
 export interface AgentConfig {
   /** Namespace of the agent itself, its gateway and its Secrets. */
@@ -23,6 +24,7 @@ export interface AgentConfig {
   readonly envoyImage: string;
   readonly initImage: string;
   readonly imagePullPolicy: InjectionSettings["imagePullPolicy"];
+  readonly sidecar: SidecarSettings;
   /** Empty: taken from the gateway Service's load balancer. */
   readonly gatewayAddresses: readonly GatewayAddress[];
   readonly region: string;
@@ -65,6 +67,9 @@ export function readAgentConfig(environment: Environment): Result<AgentConfig> {
     envoyImage: text("ISTHMUS_ENVOY_IMAGE", ""),
     initImage: text("ISTHMUS_INIT_IMAGE", ""),
     imagePullPolicy: pullPolicy ?? "IfNotPresent",
+    sidecar: readSidecarSettings(text("ISTHMUS_SIDECAR", ""), (field, message) =>
+      problem("ISTHMUS_SIDECAR", field === "" ? message : `${field}: ${message}`),
+    ),
     gatewayAddresses: parseAddresses(text("ISTHMUS_GATEWAY_ADDRESSES", ""), problem),
     region: text("ISTHMUS_REGION", ""),
     zone: text("ISTHMUS_ZONE", ""),

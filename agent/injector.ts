@@ -4,7 +4,7 @@ import type { Log } from "../shared/log.ts";
 import type { Task } from "../shared/lifecycle.ts";
 import type { AgentConfig } from "./config.ts";
 import type { NamespaceFacts } from "./inject/decide.ts";
-import { noExclusions, type InjectionSettings } from "./inject/settings.ts";
+import type { InjectionSettings } from "./inject/settings.ts";
 import { ensureWebhookTrust, runWebhookCa, type WebhookCaDeps } from "./inject/webhook-ca.ts";
 import { startWebhookServer } from "./inject/webhook-server.ts";
 import { isApiError } from "./kube/api-error.ts";
@@ -15,8 +15,6 @@ import { namespaces } from "./kube/resources.ts";
 import { secretStore } from "./kube/secret-store.ts";
 import { ensureTrust } from "./kube/trust-config-maps.ts";
 import type { AgentMetrics } from "./metrics.ts";
-
-const PROXY_MEMORY_LIMIT_BYTES = 256 * 1024 * 1024;
 
 export interface InjectorDeps {
   readonly kube: Kube;
@@ -36,11 +34,7 @@ function settingsOf({ config, membership }: InjectorDeps): InjectionSettings {
     proxyImage: config.envoyImage,
     initImage: config.initImage,
     imagePullPolicy: config.imagePullPolicy,
-    proxyCpuRequest: "20m",
-    proxyMemoryRequest: "48Mi",
-    proxyMemoryLimitBytes: PROXY_MEMORY_LIMIT_BYTES,
-    concurrency: 2,
-    exclusions: noExclusions,
+    ...config.sidecar,
   };
 }
 

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { readAgentConfig } from "../agent/config.ts";
+import { defaultSidecar } from "../agent/inject/sidecar-settings.ts";
 import { envoyArguments } from "../agent/xds/bootstrap.ts";
 import { checkoutRoot } from "../shared/tooling/pack.ts";
 import { grants, type Grant } from "./rbac-table.ts";
@@ -88,6 +89,7 @@ describe("the agent chart", () => {
     expect(env.map(([name]) => name).filter((name) => !source.includes(`"${name}"`))).toEqual([]);
     const config = readAgentConfig(Object.fromEntries(env));
     expect(config).toMatchObject({ ok: true, value: { envoyImage: "isthmus.dev/envoy:0.1.0", svidTtlMs: 3_600_000 } });
+    expect(config).toMatchObject({ value: { sidecar: defaultSidecar } });
   });
 
   test("starts the gateway's Envoy with the arguments that the translation counts on", () => {
