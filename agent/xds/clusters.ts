@@ -14,7 +14,7 @@ const UNLIMITED = 4294967295;
  * Envoy's default limits (1,024 requests, 3 concurrent retries) are a policy that nobody asked for; three retries would fail a
  * failover of a busy service. The budget bounds a retry storm at one retry per request under way.
  */
-const circuitBreakers: JsonMessage = {
+export const circuitBreakers: JsonMessage = {
   thresholds: [
     {
       max_connections: UNLIMITED,
@@ -169,10 +169,20 @@ function localHttpOptions(protocol: LocalProtocol): JsonMessage {
   };
 }
 
-/** The application in this pod, on loopback as OSM's Localhost mode (docs/decisions/0004-application-on-loopback.md). */
-export function applicationCluster(port: number, protocol: LocalProtocol): JsonMessage {
+/** Where an application answers. */
+export interface ApplicationAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** The application beside this proxy; in a pod on loopback as OSM's Localhost mode (docs/decisions/0004-application-on-loopback.md). */
+export function applicationCluster(
+  port: number,
+  protocol: LocalProtocol,
+  application: ApplicationAddress = { address: "127.0.0.1", port },
+): JsonMessage {
   const name = formatName({ kind: "application", port, protocol });
-  const address = { socket_address: { address: "127.0.0.1", port_value: port } };
+  const address = { socket_address: { address: application.address, port_value: application.port } };
   return {
     name,
     type: "STATIC",

@@ -61,8 +61,12 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 describe.skipIf(envoy === "")("a real Envoy", () => {
-  it.each(["sidecar", "gateway"] as const)("accepts the bootstrap of a %s", (kind) => {
-    writeFileSync(join(dir, "bootstrap.json"), JSON.stringify(bootstrapConfig(options(kind))));
+  it.each([
+    ["sidecar", "sidecar", {}],
+    ["gateway", "gateway", {}],
+    ["bound sidecar", "sidecar", { bound: { adminSocketPath: join(dir, "admin.sock") } }],
+  ] as const)("accepts the bootstrap of a %s", (_what, kind, bound) => {
+    writeFileSync(join(dir, "bootstrap.json"), JSON.stringify(bootstrapConfig({ ...options(kind), ...bound })));
     for (const [file, content] of Object.entries(bootstrapFiles(options(kind))))
       writeFileSync(join(dir, file), JSON.stringify(content));
     const said = execFileSync(

@@ -2,11 +2,12 @@
 // never a wildcard (CVE-2021-31921), so that cutting one peer off drains only its chains. Called by translate.
 // A chain's bytes depend on those names only: any other byte that changed would close the connections of its peer (envoy-facts 4).
 import { trustDomainOf } from "../../shared/ids.ts";
+import type { GatewayAddress } from "../../shared/registry.ts";
 import { sniName } from "../ir/sni.ts";
 import type { ExportPortIr, MeshIr, PeerIr } from "../ir/types.ts";
 import { answerAll, connectionManager } from "./connection-manager.ts";
 import { keepaliveSocket } from "./inbound.ts";
-import { anyAddress, tcpProxy, tlsInspector } from "./listeners.ts";
+import { anyAddress, boundTo, tcpProxy, tlsInspector } from "./listeners.ts";
 import { fixedNames, formatName, healthSni } from "./names.ts";
 import type { JsonMessage } from "./resource.ts";
 import { downstreamTls } from "./tls.ts";
@@ -65,12 +66,12 @@ export function gatewayShape(ir: MeshIr): readonly string[] {
 }
 
 /** An unknown SNI finds no chain: closed, and counted as `listener.gateway.no_filter_chain_match`. */
-export function gatewayListener(ir: MeshIr): JsonMessage {
+export function gatewayListener(ir: MeshIr, bind?: GatewayAddress): JsonMessage {
   return {
     name: fixedNames.gatewayListener,
     stat_prefix: fixedNames.gatewayListener,
     traffic_direction: "INBOUND",
-    address: anyAddress(GATEWAY_PORT),
+    ...(bind === undefined ? { address: anyAddress(GATEWAY_PORT) } : boundTo(bind.host, bind.port)),
     socket_options: keepaliveSocket,
     listener_filters: [tlsInspector],
     // a TLS client speaks first; who says nothing is closed

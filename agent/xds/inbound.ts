@@ -2,10 +2,11 @@
 // 403 with the reason where it is HTTP, and closed where it is not. Called by translate.
 // The mesh's TLS is told from an application's own by its ALPN, so both may share a port in permissive mode.
 import type { FleetDomain } from "../../shared/ids.ts";
+import type { BoundInput } from "../ir/inputs.ts";
 import type { InboundPortIr } from "../ir/types.ts";
-import { isHttp } from "./clusters.ts";
+import { isHttp, type ApplicationAddress } from "./clusters.ts";
 import { answerAll, connectionManager } from "./connection-manager.ts";
-import { anyAddress, httpInspector, originalDst, tcpProxy, tlsInspector } from "./listeners.ts";
+import { anyAddress, boundTo, httpInspector, originalDst, tcpProxy, tlsInspector } from "./listeners.ts";
 import { fixedNames, formatName } from "./names.ts";
 import { httpPolicyFilters, tcpPolicyFilters, type Policy } from "./rbac.ts";
 import type { JsonMessage } from "./resource.ts";
@@ -129,11 +130,13 @@ export interface InboundInput {
   readonly fleet: FleetDomain;
 }
 
-export function inboundListener({ ports, policy, fleet }: InboundInput): JsonMessage {
+function portChains({ port, protocol }: InboundPortIr, policy: Policy, fleet: FleetDomain): readonly JsonMessage[] {
   const tls = downstreamTls(fleet, [meshAlpn]);
-  const declared = ports.flatMap(({ port, protocol }) =>
-    isHttp(protocol) ? httpChains(port, tls) : tcpChains(port, tls, policy),
-  );
+  return isHttp(protocol) ? httpChains(port, tls) : tcpChains(port, tls, policy);
+}
+
+export function inboundListener({ ports, policy, fleet }: InboundInput): JsonMessage {
+  const declared = ports.flatMap((port) => portChains(port, policy, fleet));
   return {
     name: fixedNames.inboundListener,
     stat_prefix: fixedNames.inboundListener,
@@ -146,4 +149,35 @@ export function inboundListener({ ports, policy, fleet }: InboundInput): JsonMes
     filter_chains: policy.permissive ? declared : [...declared, undeclaredHttp],
     ...(policy.permissive ? { default_filter_chain: undeclaredPassthrough } : {}),
   };
+}
+
+/** Where the application answers for a port; undefined for a port that its sidecar does not take. */
+export function applicationOf({ applications }: BoundInput, port: number): ApplicationAddress | undefined {
+  const found = applications.find((application) => application.port === port);
+  return found === undefined ? undefined : { address: found.address, port: found.applicationPort };
+}
+
+/**
+ * A bound sidecar takes calls where it is called: one listener for each address and port, so that another port's change drains
+ * none of them. Any other port of the address is not the sidecar's to answer.
+ */
+export function boundInboundListeners(
+  bound: BoundInput,
+  { ports, policy, fleet }: InboundInput,
+): readonly JsonMessage[] {
+  return ports.flatMap((inbound) => {
+    const { port } = inbound;
+    const filterChains = portChains(inbound, policy, fleet);
+    return bound.inboundAddresses.map((address) => ({
+      name: formatName({ kind: "bound-inbound", address, port }),
+      stat_prefix: fixedNames.inboundListener,
+      traffic_direction: "INBOUND",
+      ...boundTo(address, port),
+      socket_options: keepaliveSocket,
+      listener_filters: [tlsInspector],
+      listener_filters_timeout: "0.1s",
+      continue_on_listener_filters_timeout: true,
+      filter_chains: filterChains,
+    }));
+  });
 }

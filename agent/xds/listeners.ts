@@ -12,8 +12,20 @@ import type { VisiblePort } from "./visibility.ts";
 
 const OUTBOUND_PORT = 15001;
 
+export function socketAddress(address: string, port: number): JsonMessage {
+  return { socket_address: { address, port_value: port } };
+}
+
 export function anyAddress(port: number): JsonMessage {
-  return { socket_address: { address: "0.0.0.0", port_value: port } };
+  return socketAddress("0.0.0.0", port);
+}
+
+/**
+ * Where a bound proxy listens. Without SO_REUSEPORT (Envoy's default): two processes that claim one address would share its
+ * connections in silence, instead of the second being refused.
+ */
+export function boundTo(address: string, port: number): JsonMessage {
+  return { address: socketAddress(address, port), enable_reuse_port: false };
 }
 
 export const originalDst = extension(
@@ -49,7 +61,7 @@ export function portChain(name: string, protocol: AppProtocol): JsonMessage {
   return { name, filters: [filter] };
 }
 
-const noRoute =
+export const noRoute =
   "isthmus: no route to this destination: no TrafficTarget lets this workload call it, or no service has this address and port";
 
 /** One for all that is refused, and the same bytes for every caller. */

@@ -20,6 +20,7 @@ export type ResourceName =
   | ({ readonly kind: "outbound" | "plaintext" | "identities" } & ServicePortName)
   | { readonly kind: "inbound" | "inbound-plaintext"; readonly port: number }
   | { readonly kind: "application"; readonly port: number; readonly protocol: LocalProtocol }
+  | { readonly kind: "bound-inbound" | "bound-outbound"; readonly address: string; readonly port: number }
   | ({ readonly kind: "export" } & Omit<ServicePortName, "scope">)
   | ({ readonly kind: "export-chain"; readonly peer: string } & Omit<ServicePortName, "scope">);
 
@@ -28,9 +29,11 @@ export const fixedNames = {
   outboundListener: "outbound",
   inboundListener: "inbound",
   gatewayListener: "gateway",
+  httpProxy: "http-proxy",
   svid: "svid",
   roots: "roots",
   passthrough: "passthrough",
+  outside: "outside",
   denyHttp: "deny-http",
   undeclaredHttp: "undeclared-http",
   undeclaredApplication: "undeclared-application",
@@ -60,6 +63,9 @@ export function formatName(name: ResourceName): string {
       return join(name.kind, name.port);
     case "application":
       return join(name.kind, name.port, name.protocol);
+    case "bound-inbound":
+    case "bound-outbound":
+      return join(name.kind, name.address, name.port);
     case "export":
       return join(name.kind, name.namespace, name.service, name.port);
     case "export-chain":
@@ -110,6 +116,11 @@ function parseLocal(
     : undefined;
 }
 
+function parseBound(kind: "bound-inbound" | "bound-outbound", [address, last]: Parts): ResourceName | undefined {
+  const port = parsePort(last);
+  return address === undefined || port === undefined ? undefined : { kind, address, port };
+}
+
 function parseParts(kind: string, parts: Parts): ResourceName | undefined {
   switch (kind) {
     case "outbound":
@@ -120,6 +131,9 @@ function parseParts(kind: string, parts: Parts): ResourceName | undefined {
     case "inbound-plaintext":
     case "application":
       return parseLocal(kind, parts);
+    case "bound-inbound":
+    case "bound-outbound":
+      return parseBound(kind, parts);
     case "export":
     case "export-chain":
       return parseExport(parts);

@@ -64,13 +64,31 @@ function target(shares: readonly Share[]): JsonMessage {
   return { weighted_clusters: { clusters: ready.map(({ cluster, weight }) => ({ name: cluster, weight })) } };
 }
 
-function clientRoute(match: JsonMessage, shares: readonly Share[], retry: JsonMessage): JsonMessage {
-  return { match: { prefix: "/", ...match }, route: { ...target(shares), timeout: "0s", retry_policy: retry } };
+function clientRoute(headers: readonly JsonMessage[], shares: readonly Share[], retry: JsonMessage): JsonMessage {
+  const match = { prefix: "/", ...(headers.length === 0 ? {} : { headers }) };
+  return { match, route: { ...target(shares), timeout: "0s", retry_policy: retry } };
 }
+
+const idempotent: JsonMessage = { name: ":method", string_match: { safe_regex: { regex: idempotentMethods } } };
+
+/** What a client's requests to one service port go by, among those that `headers` match. */
+export function clientRoutes(shares: readonly Share[], headers: readonly JsonMessage[] = []): readonly JsonMessage[] {
+  return [
+    clientRoute([idempotent, ...headers], shares, retryIdempotent),
+    clientRoute(headers, shares, retryUndelivered),
+  ];
+}
+
+/** Between a client's sidecar and the server's: what the application spoke is told, what a sidecar noted is taken off. */
+export const clientHeaders: JsonMessage = {
+  request_headers_to_add: [
+    { header: { key: protocolHeader, value: "%PROTOCOL%" }, append_action: "OVERWRITE_IF_EXISTS_OR_ADD" },
+  ],
+  response_headers_to_remove: [failureHeader],
+};
 
 /** Routes of a client to one service port; `name` is also its cluster, which takes everything unless `shares` says otherwise. */
 export function outboundRoutes(name: string, shares: readonly Share[] = [{ cluster: name, weight: 1 }]): JsonMessage {
-  const idempotent = { headers: [{ name: ":method", string_match: { safe_regex: { regex: idempotentMethods } } }] };
   return {
     name,
     validate_clusters: false,
@@ -78,14 +96,8 @@ export function outboundRoutes(name: string, shares: readonly Share[] = [{ clust
       {
         name,
         domains: ["*"],
-        request_headers_to_add: [
-          {
-            header: { key: protocolHeader, value: "%PROTOCOL%" },
-            append_action: "OVERWRITE_IF_EXISTS_OR_ADD",
-          },
-        ],
-        response_headers_to_remove: [failureHeader],
-        routes: [clientRoute(idempotent, shares, retryIdempotent), clientRoute({}, shares, retryUndelivered)],
+        ...clientHeaders,
+        routes: clientRoutes(shares),
       },
     ],
   };

@@ -77,6 +77,23 @@ function portView(service: ServiceIr, port: ServicePortIr, { fleet, permissive }
   };
 }
 
+/**
+ * A port as a bound sidecar calls it: nothing is redirected to it, so no address that the application chose tells the pod, and a headless
+ * service is balanced like any other.
+ */
+export function calledByName(view: PortView, fleet: FleetDomain): PortView {
+  if (!view.byAddress) return view;
+  return remembered(view, `by name|${fleet}`, () => {
+    const { name, identitiesName: identities, port } = view;
+    const cluster = upstreamCluster({
+      ...{ name, identities, fleet, protocol: port.protocol },
+      byAddress: false,
+      plaintextToo: false,
+    });
+    return { ...view, byAddress: false, cluster };
+  });
+}
+
 /** Without a sidecar on any of its pods it is no service of the mesh: it is reached as if there were no mesh. */
 function isOutsideMesh({ service, port, meshed }: PortView): boolean {
   return service.scope === "cluster" && port.local.length > 0 && meshed.length === 0;

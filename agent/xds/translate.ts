@@ -12,8 +12,10 @@ import {
 import { loadAssignment } from "./endpoints.ts";
 import { exportName, gatewayListener, gatewayShape } from "./gateway.ts";
 import { grantsFrom, grantsTo } from "./grants.ts";
-import { inboundListener } from "./inbound.ts";
+import { httpProxyCluster, httpProxyListener, httpProxyRoutes, httpProxyShape, outsideCluster } from "./http-proxy.ts";
+import { applicationOf, boundInboundListeners, inboundListener } from "./inbound.ts";
 import { outboundListener, outboundShape } from "./listeners.ts";
+import { loopbackListeners } from "./loopback.ts";
 import type { OutboundDefault } from "./matcher.ts";
 import type { LocalProtocol } from "./names.ts";
 import type { ProxyClass, ProxyTrust } from "./proxy.ts";
@@ -22,10 +24,11 @@ import { latest, remembered, type LatestOf } from "./remembered.ts";
 import type { JsonMessage, ResourceSet, ResourceType } from "./resource.ts";
 import { inboundRoutes, plaintextRoutes } from "./routes.ts";
 import { identitiesSecret, rootsSecret, svidSecret } from "./secrets.ts";
-import { meshView } from "./service-ports.ts";
+import { calledByName, meshView } from "./service-ports.ts";
 import { everythingVisible, visibleByGrants, type VisiblePort } from "./visibility.ts";
 
 type SidecarClass = Extract<ProxyClass, { readonly kind: "sidecar" }>;
+type BoundClass = SidecarClass & Required<Pick<SidecarClass, "bound">>;
 type GatewayClass = Extract<ProxyClass, { readonly kind: "gateway" }>;
 
 /** What no Kubernetes object of a single service decides. */
@@ -97,23 +100,54 @@ function outboundResources(input: TranslateInput, visible: readonly VisiblePort[
   return resources;
 }
 
+const proxyListeners: LatestOf<JsonMessage> = new WeakMap();
+const proxyRoutes: LatestOf<JsonMessage> = new WeakMap();
+
+/** Without a redirect: an HTTP proxy, and service ports on loopback addresses. */
+function boundOutboundResources(input: TranslateInput, seen: readonly VisiblePort[], proxy: BoundClass): Resources {
+  const { ir, trust, settings } = input;
+  const { bound, namespace } = proxy;
+  const { outboundDefault } = settings;
+  const resources = emptyResources();
+  const visible = seen.map(({ view, local }) => ({ view: calledByName(view, ir.fleetDomain), local }));
+  const views = visible.map(({ view }) => view);
+  for (const port of visible) addVisiblePort(resources, port, ir, trust.rootsPem);
+  for (const listener of loopbackListeners(views, bound).values()) put(resources.lds, listener);
+  const routes = { views, mesh: meshView(ir), namespace, outboundDefault };
+  put(
+    resources.rds,
+    latest(proxyRoutes, proxy, httpProxyShape(routes), () => httpProxyRoutes(routes)),
+  );
+  put(
+    resources.lds,
+    latest(proxyListeners, proxy, [outboundDefault], () => httpProxyListener(bound, outboundDefault)),
+  );
+  put(
+    resources.cds,
+    remembered(bound, "http proxy", () => httpProxyCluster(bound)),
+  );
+  if (outboundDefault === "passthrough") put(resources.cds, outsideCluster);
+  return resources;
+}
+
+function isBound(proxy: SidecarClass): proxy is BoundClass {
+  return proxy.bound !== undefined;
+}
+
 const permissiveCallers = {};
 const outboundSets: LatestOf<Resources> = new WeakMap();
 
-/** In permissive mode all callers see the same and share one set. */
+/** In permissive mode all callers see the same, and those that bind nothing of their own share one set. */
 function outboundOf(input: TranslateInput, proxy: SidecarClass): Resources {
   const { ir, trust, settings } = input;
   const mesh = meshView(ir);
-  const needs = [mesh, ir.permissive, ir.fleetDomain, trust.rootsPem, settings.outboundDefault];
-  if (ir.permissive) {
-    return latest(outboundSets, permissiveCallers, needs, () =>
-      outboundResources(input, everythingVisible(mesh), permissiveCallers),
-    );
-  }
-  const grants = grantsFrom(ir, proxy);
-  return latest(outboundSets, proxy, [...needs, ...grants], () =>
-    outboundResources(input, visibleByGrants(mesh, grants), proxy),
-  );
+  const grants = ir.permissive ? [] : grantsFrom(ir, proxy);
+  const anchor = ir.permissive && !isBound(proxy) ? permissiveCallers : proxy;
+  const needs = [mesh, ir.permissive, ir.fleetDomain, trust.rootsPem, settings.outboundDefault, ...grants];
+  return latest(outboundSets, anchor, needs, () => {
+    const visible = ir.permissive ? everythingVisible(mesh) : visibleByGrants(mesh, grants);
+    return isBound(proxy) ? boundOutboundResources(input, visible, proxy) : outboundResources(input, visible, anchor);
+  });
 }
 
 /** The protocols in which a port's application may be spoken to; which one, the routes say. */
@@ -128,15 +162,21 @@ interface InboundMessages {
   readonly cds: readonly JsonMessage[];
 }
 
-function inboundMessages(proxy: SidecarClass, policy: Policy): InboundMessages {
-  const http = proxy.inbound.filter(({ protocol }) => isHttp(protocol));
-  const applications = proxy.inbound.flatMap(({ port, protocol }) =>
-    localProtocols(isHttp(protocol), policy.permissive).map((local) => applicationCluster(port, local)),
-  );
+function inboundMessages({ inbound, bound }: SidecarClass, policy: Policy): InboundMessages {
+  // a port that only a Service names is nobody's to bind: its application may listen there itself
+  const ports = inbound.filter(({ port }) => bound === undefined || applicationOf(bound, port) !== undefined);
+  const http = ports.filter(({ protocol }) => isHttp(protocol));
+  const applications = ports.flatMap(({ port, protocol }) => {
+    const address = bound === undefined ? undefined : applicationOf(bound, port);
+    const protocols = localProtocols(isHttp(protocol), policy.permissive);
+    return protocols.map((local) => applicationCluster(port, local, address));
+  });
+  const input = { ports, policy, fleet: policy.fleet };
+  const undeclaredToo = policy.permissive && bound === undefined;
   return {
-    lds: [inboundListener({ ports: proxy.inbound, policy, fleet: policy.fleet })],
+    lds: bound === undefined ? [inboundListener(input)] : boundInboundListeners(bound, input),
     rds: http.flatMap((port) => [inboundRoutes(port, policy), plaintextRoutes(port, policy.permissive)]),
-    cds: policy.permissive ? [...applications, undeclaredApplicationCluster] : applications,
+    cds: undeclaredToo ? [...applications, undeclaredApplicationCluster] : applications,
   };
 }
 
@@ -167,7 +207,7 @@ function addGateway(resources: Resources, ir: MeshIr, proxy: GatewayClass): void
   }
   put(
     resources.lds,
-    latest(gatewayListeners, proxy, gatewayShape(ir), () => gatewayListener(ir)),
+    latest(gatewayListeners, proxy, gatewayShape(ir), () => gatewayListener(ir, proxy.bind)),
   );
 }
 

@@ -122,6 +122,10 @@ function servicePort(given: CasePort, service: CaseService, cluster: ClusterName
   return { name: "http", port: given.port, protocol: given.protocol ?? "http", local, remote, identities };
 }
 
+function localNames(name: string): readonly string[] {
+  return [name, `${name}.svc.cluster.local`];
+}
+
 function service(given: CaseService, cluster: ClusterName): ServiceIr {
   const { scope = "cluster", namespace = "shop", name } = given;
   return {
@@ -130,7 +134,7 @@ function service(given: CaseService, cluster: ClusterName): ServiceIr {
     namespace,
     name,
     vips: given.vips ?? [],
-    hostnames: [],
+    hostnames: scope === "fleet" ? [`${name}.${namespace}.svc.clusterset.local`] : localNames(`${name}.${namespace}`),
     headless: given.headless ?? false,
     ports: given.ports.map((port) => servicePort(port, given, cluster)),
     origin: { kind: "Service", namespace, name },

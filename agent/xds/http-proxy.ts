@@ -1,0 +1,218 @@
+// LDS, RDS and CDS of a bound sidecar's HTTP proxy: an application with HTTP_PROXY set sends every request here, and its host name
+// chooses the service. Called by translate. The listener never changes; the routes come by RDS, so open connections obey a change.
+// A name of the mesh never leaves it: what of the mesh the caller may not call is answered 403, whatever the port.
+import type { BoundInput } from "../ir/inputs.ts";
+import { circuitBreakers, isHttp } from "./clusters.ts";
+import { connectionManager } from "./connection-manager.ts";
+import { boundTo, noRoute, socketAddress } from "./listeners.ts";
+import type { OutboundDefault } from "./matcher.ts";
+import { fixedNames } from "./names.ts";
+import { remembered } from "./remembered.ts";
+import type { JsonMessage } from "./resource.ts";
+import { clientHeaders, clientRoutes } from "./routes.ts";
+import type { MeshView, PortView } from "./service-ports.ts";
+import { extension } from "./typed-config.ts";
+
+/** Both halves of Envoy's forward proxy share the cache by this. */
+const dnsCache: JsonMessage = {
+  dns_cache_config: { name: fixedNames.outside, dns_lookup_family: "V4_PREFERRED" },
+};
+
+const resolveOutside = extension(
+  "envoy.filters.http.dynamic_forward_proxy",
+  "envoy.extensions.filters.http.dynamic_forward_proxy.v3.FilterConfig",
+  dnsCache,
+);
+
+/** Hosts outside the mesh, found by name, unencrypted: only what a client sends to a proxy in plaintext comes this way. */
+export const outsideCluster: JsonMessage = {
+  name: fixedNames.outside,
+  connect_timeout: "5s",
+  lb_policy: "CLUSTER_PROVIDED",
+  circuit_breakers: circuitBreakers,
+  cluster_type: extension(
+    "envoy.clusters.dynamic_forward_proxy",
+    "envoy.extensions.clusters.dynamic_forward_proxy.v3.ClusterConfig",
+    dnsCache,
+  ),
+};
+
+/** Clients that tunnel plain HTTP too (CONNECT to an HTTP port) come back here with what is inside the tunnel. */
+export function httpProxyCluster({ httpProxy }: BoundInput): JsonMessage {
+  const name = fixedNames.httpProxy;
+  const endpoint = { address: socketAddress(httpProxy.address, httpProxy.port) };
+  return {
+    name,
+    type: "STATIC",
+    connect_timeout: "1s",
+    circuit_breakers: circuitBreakers,
+    load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint }] }] },
+  };
+}
+
+export function httpProxyListener({ httpProxy }: BoundInput, outboundDefault: OutboundDefault): JsonMessage {
+  return {
+    name: fixedNames.httpProxy,
+    stat_prefix: fixedNames.httpProxy,
+    traffic_direction: "OUTBOUND",
+    ...boundTo(httpProxy.address, httpProxy.port),
+    filter_chains: [
+      {
+        name: fixedNames.httpProxy,
+        filters: [
+          connectionManager({
+            statPrefix: fixedNames.httpProxy,
+            codec: "AUTO",
+            routes: { rds: fixedNames.httpProxy },
+            filters: outboundDefault === "passthrough" ? [resolveOutside] : [],
+            extra: {
+              strip_trailing_host_dot: true,
+              upgrade_configs: [{ upgrade_type: "websocket" }, { upgrade_type: "CONNECT" }],
+            },
+          }),
+        ],
+      },
+    ],
+  };
+}
+
+/** A service's names. */
+interface Hosts {
+  readonly key: string;
+  readonly namespace: string;
+  readonly domains: readonly string[];
+  /** Of a cluster's own service, for callers of its namespace; empty for an import, which has no short name (KEP-1645). */
+  readonly bareName: string;
+}
+
+/** Whatever else would be a pattern to Envoy: `*` in a name that another member chose must not take the names of others. */
+const hostName = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/;
+
+function hostsOf({ service }: PortView): Hosts {
+  const { key, namespace, name, scope, hostnames } = service;
+  return {
+    key,
+    namespace,
+    domains: hostnames.filter((host) => hostName.test(host)),
+    bareName: scope === "cluster" && hostName.test(name) ? name : "",
+  };
+}
+
+interface MeshHosts {
+  readonly all: ReadonlyMap<string, Hosts>;
+  /** To be compared quickly. */
+  readonly text: string;
+}
+
+function meshHosts(mesh: MeshView): MeshHosts {
+  return remembered(mesh, "hosts", () => {
+    const all = new Map(mesh.ports.map((view) => [view.service.key, hostsOf(view)]));
+    return { all, text: JSON.stringify([...all.values()]) };
+  });
+}
+
+function portShape(view: PortView): string {
+  return remembered(view, "proxied", () => JSON.stringify([view.name, view.port.protocol, view.plaintext?.shares]));
+}
+
+export interface HttpProxyRoutesInput {
+  /** Ports that the caller may call. */
+  readonly views: readonly PortView[];
+  readonly mesh: MeshView;
+  /** The caller's own: bare names are of it. */
+  readonly namespace: string;
+  readonly outboundDefault: OutboundDefault;
+}
+
+/** All that the routes' bytes depend on; equal shapes, equal routes. */
+export function httpProxyShape({ views, mesh, namespace, outboundDefault }: HttpProxyRoutesInput): readonly string[] {
+  return [outboundDefault, namespace, meshHosts(mesh).text, ...views.map(portShape)];
+}
+
+/** A client leaves out the port of its scheme. */
+function authority(port: number): JsonMessage {
+  const match = port === 80 ? { safe_regex: { regex: "[^:]*(:80)?" } } : { suffix: `:${port}` };
+  return { name: ":authority", string_match: match };
+}
+
+function tunnelRoute(headers: readonly JsonMessage[], cluster: string): JsonMessage {
+  return {
+    match: { connect_matcher: {}, ...(headers.length === 0 ? {} : { headers }) },
+    route: { cluster, timeout: "0s", upgrade_configs: [{ upgrade_type: "CONNECT", connect_config: {} }] },
+  };
+}
+
+/** Envoy's prefix matches no CONNECT. */
+function answerRoutes(status: number, text: string): readonly JsonMessage[] {
+  const direct_response = { status, body: { inline_string: `${text}\n` } };
+  return [
+    { match: { connect_matcher: {} }, direct_response },
+    { match: { prefix: "/" }, direct_response },
+  ];
+}
+
+function portRoutes({ name, port, plaintext }: PortView): readonly JsonMessage[] {
+  const headers = [authority(port.port)];
+  if (!isHttp(port.protocol)) return [tunnelRoute(headers, name)];
+  const shares = plaintext?.shares ?? [{ cluster: name, weight: 1 }];
+  return [tunnelRoute(headers, fixedNames.httpProxy), ...clientRoutes(shares, headers)];
+}
+
+/** `isthmus` in Via (RFC 9110 7.6.3): a request for this proxy's own address comes back, and would for ever. */
+const via = "isthmus";
+
+/**
+ * Everything that is no name of the mesh. Passed through as far as a proxy can: plain HTTP and tunnels to any host that DNS knows or
+ * that is an address. Refused with 403 where the default is to deny.
+ */
+function outsideRoutes(outboundDefault: OutboundDefault): readonly JsonMessage[] {
+  if (outboundDefault === "deny") return answerRoutes(403, noRoute);
+  const cameBack = { name: "via", string_match: { contains: via } };
+  const loop = "isthmus: this request came back to the proxy that had passed it on";
+  return [
+    tunnelRoute([], fixedNames.outside),
+    {
+      match: { prefix: "/", headers: [cameBack] },
+      direct_response: { status: 508, body: { inline_string: `${loop}\n` } },
+    },
+    {
+      match: { prefix: "/" },
+      route: { cluster: fixedNames.outside, timeout: "0s" },
+      request_headers_to_add: [
+        { header: { key: "via", value: `1.1 ${via}` }, append_action: "APPEND_IF_EXISTS_OR_ADD" },
+      ],
+    },
+  ];
+}
+
+/** One virtual host per visible service, one for the names of all others, one for what is outside. A port is told by its route. */
+export function httpProxyRoutes({ views, mesh, namespace, outboundDefault }: HttpProxyRoutesInput): JsonMessage {
+  const visible = Map.groupBy(views, (view) => view.service.key);
+  const hosts = meshHosts(mesh).all;
+  const taken = new Set<string>();
+  // Envoy refuses a table that has a domain twice
+  const domainsOf = ({ domains, bareName, ...host }: Hosts): readonly string[] => {
+    const bare = bareName !== "" && host.namespace === namespace ? [bareName] : [];
+    const free = [...new Set([...domains, ...bare])].filter((domain) => !taken.has(domain));
+    for (const domain of free) taken.add(domain);
+    return free;
+  };
+  const called = [...visible].flatMap(([key, ports]) => {
+    const host = hosts.get(key);
+    const domains = host === undefined ? [] : domainsOf(host);
+    if (domains.length === 0) return [];
+    const routes = [...ports.flatMap(portRoutes), ...answerRoutes(403, noRoute)];
+    return [{ name: key, domains, ...clientHeaders, routes }];
+  });
+  const refused = [...hosts.values()].filter(({ key }) => !visible.has(key)).flatMap(domainsOf);
+  return {
+    name: fixedNames.httpProxy,
+    validate_clusters: false,
+    ignore_port_in_host_matching: true,
+    virtual_hosts: [
+      ...called,
+      ...(refused.length === 0 ? [] : [{ name: "refused", domains: refused, routes: answerRoutes(403, noRoute) }]),
+      { name: fixedNames.outside, domains: ["*"], routes: outsideRoutes(outboundDefault) },
+    ],
+  };
+}

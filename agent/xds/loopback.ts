@@ -1,0 +1,66 @@
+// LDS of a bound sidecar, client side: each service port on an address of the workload's own block of loopback addresses, so that an
+// application that knows nothing of proxies calls a service as it would call a cluster IP. Called by translate.
+// A listener must never lie in another workload's block: who connects there speaks as that workload.
+import type { BoundInput } from "../ir/inputs.ts";
+import { boundTo } from "./listeners.ts";
+import { fixedNames, formatName } from "./names.ts";
+import { remembered } from "./remembered.ts";
+import type { JsonMessage } from "./resource.ts";
+import type { PortView } from "./service-ports.ts";
+
+/** A block is a /20: its first address is the workload's own, its last is left alone. */
+const LAST_OFFSET = 4094;
+
+function numberOf(address: string): number | undefined {
+  if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(address)) return undefined;
+  return address.split(".").reduce((number, part) => number * 256 + Number(part), 0);
+}
+
+function textOf(number: number): string {
+  return [24, 16, 8, 0].map((shift) => (number >>> shift) & 255).join(".");
+}
+
+/** The canonical address of a service, moved into this workload's block; undefined when it is no address of the range. */
+export function addressInBlock(
+  clusterIp: string,
+  { rangeStart, blockStart }: BoundInput["loopback"],
+): string | undefined {
+  const [service, range, block] = [clusterIp, rangeStart, blockStart].map(numberOf);
+  if (service === undefined || range === undefined || block === undefined) return undefined;
+  const offset = service - range;
+  return offset >= 1 && offset <= LAST_OFFSET ? textOf(block + offset) : undefined;
+}
+
+/** One chain, so there is nothing to inspect: a server that speaks first is not kept waiting. */
+function loopbackListener(view: PortView, name: string, address: string): JsonMessage {
+  return {
+    name,
+    stat_prefix: fixedNames.outboundListener,
+    traffic_direction: "OUTBOUND",
+    ...boundTo(address, view.port.port),
+    filter_chains: [view.chain],
+  };
+}
+
+/** By name, which is the address and port; of two services that claim one the first speaks for it. */
+export function loopbackListeners(
+  views: readonly PortView[],
+  { loopback, lowestPort }: BoundInput,
+): ReadonlyMap<string, JsonMessage> {
+  const listeners = new Map<string, JsonMessage>();
+  for (const view of views) {
+    const { port } = view.port;
+    if (port < lowestPort) continue;
+    for (const clusterIp of view.service.vips) {
+      const address = addressInBlock(clusterIp, loopback);
+      if (address === undefined) continue;
+      const name = formatName({ kind: "bound-outbound", address, port });
+      if (listeners.has(name)) continue;
+      listeners.set(
+        name,
+        remembered(view, `listener|${name}`, () => loopbackListener(view, name, address)),
+      );
+    }
+  }
+  return listeners;
+}
