@@ -30,7 +30,9 @@ function send(socketPath: string, call: OperatorCall): Promise<{ readonly status
   return new Promise((resolve, reject) => {
     const { method, path, body } = call;
     const headers = body === undefined ? {} : { "content-type": "application/json" };
-    const outgoing = request({ socketPath, method, path, headers, timeout: timeoutMs }, (response) => {
+    // no agent: a kept connection is ended by the hub just as the next call may take it
+    const options = { socketPath, method, path, headers, timeout: timeoutMs, agent: false };
+    const outgoing = request(options, (response) => {
       text(response).then((answer) => resolve({ status: response.statusCode ?? 500, body: answer }), reject);
     });
     outgoing.on("timeout", () => outgoing.destroy(new Error(`no answer within ${timeoutMs / 1000} s`)));

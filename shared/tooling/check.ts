@@ -1,7 +1,9 @@
 // `npm run check`: format, typed lint, types, import boundaries, unused code, unit and golden tests.
 // `--fix` (npm run fix) formats and applies lint fixes, and changes nothing else.
 // `--only NAME` runs one step. Every step runs even when one before it failed, so one run shows all there is to mend.
-import { spawnSync } from "node:child_process";
+// The tests wait for timers and other programs half of their time; what reads the sources runs beside them, one by one.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, rmSync } from "node:fs";
 import process from "node:process";
 import { add, record, vitestTally, type Tally } from "./tally.ts";
@@ -9,6 +11,12 @@ import { add, record, vitestTally, type Tally } from "./tally.ts";
 interface Step {
   readonly name: string;
   readonly command: readonly string[];
+}
+
+interface Result {
+  readonly step: Step;
+  readonly passed: boolean;
+  readonly tally: Tally;
 }
 
 const vitestReport = ".cache/vitest.json";
@@ -54,15 +62,22 @@ const fixes: readonly Step[] = [
   { name: "format", command: [...prettier, "--write", "."] },
 ];
 
-function runStep(step: Step): boolean {
+/** What a step says is printed whole when it ends, so that two side by side do not write into each other's lines. */
+async function runStep(step: Step): Promise<boolean> {
   const started = performance.now();
   const [command, ...args] = step.command;
   if (command === undefined) throw new Error(`step ${step.name} has no command`);
-  const done = spawnSync(command, args, { stdio: "inherit" });
-  if (done.error) throw new Error(`cannot start ${command}`, { cause: done.error });
+  const colours = process.stdout.isTTY ? { FORCE_COLOR: "1" } : {};
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...colours } });
+  const said: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => said.push(chunk));
+  const [status] = (await once(child, "close").catch((cause: unknown) => {
+    throw new Error(`cannot start ${command}`, { cause });
+  })) as [number | null];
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  process.stdout.write(`${done.status === 0 ? "ok  " : "FAIL"} ${step.name} ${seconds} s\n`);
-  return done.status === 0;
+  process.stdout.write(Buffer.concat(said));
+  process.stdout.write(`${status === 0 ? "ok  " : "FAIL"} ${step.name} ${seconds} s\n`);
+  return status === 0;
 }
 
 /** A step is one test; the tests step is as many as vitest ran. */
@@ -75,10 +90,19 @@ mkdirSync(".cache", { recursive: true });
 rmSync(vitestReport, { force: true });
 const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : undefined;
 const chosen = (process.argv.includes("--fix") ? fixes : steps).filter((s) => only === undefined || s.name === only);
-const results = chosen.map((step) => {
-  const passed = runStep(step);
-  return { step, passed, tally: tallyOf(step, passed) };
-});
+const isTests = (step: Step) => step.name === "tests";
+
+async function runOneByOne(lane: readonly Step[]): Promise<readonly Result[]> {
+  const results: Result[] = [];
+  for (const step of lane) {
+    const passed = await runStep(step);
+    results.push({ step, passed, tally: tallyOf(step, passed) });
+  }
+  return results;
+}
+
+const lanes = [chosen.filter(isTests), chosen.filter((step) => !isTests(step))];
+const results = (await Promise.all(lanes.map(runOneByOne))).flat();
 const failed = results.filter((result) => !result.passed).map((result) => result.step);
 record(results.map((result) => result.tally).reduce(add), process.env["ISTHMUS_TALLY"]);
 if (failed.length > 0) process.stdout.write(`failed: ${failed.map((s) => s.name).join(", ")}\n`);

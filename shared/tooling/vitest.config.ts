@@ -9,7 +9,10 @@ export const config = defineConfig({
     hookTimeout: 30_000,
     // forks: native crypto workers and child processes behave as in production
     pool: "forks",
-    maxWorkers: 2,
+    // modules have no state of their own and no side effect on import, so files may share a process: half of the CPU time
+    isolate: false,
+    // one more than the cores that are asked for: many files wait for timers and for other programs
+    maxWorkers: 3,
     env: { ISTHMUS_TEST: "1" },
   },
 });
