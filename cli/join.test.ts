@@ -35,17 +35,22 @@ interface FakeCluster {
   readonly logs?: string;
   readonly helm?: string;
   readonly reachable?: boolean;
+  /** What `kubectl create` of the CRDs says; empty: it makes them. */
+  readonly crds?: string;
 }
 
 function fakePrograms(cluster: FakeCluster): void {
-  const { pods = [], joinedAs, logs = "", helm = "exit 0", reachable = true } = cluster;
+  const { pods = [], joinedAs, logs = "", helm = "exit 0", reachable = true, crds = "" } = cluster;
   writeFileSync(join(folder, "pods"), pods.map((line) => `${line}\n`).join(""));
   writeFileSync(join(folder, "logs"), logs);
-  const secret = joinedAs === undefined ? "exit 1" : `printf %s ${Buffer.from(joinedAs).toString("base64")}`;
+  const away = "echo 'Unable to connect to the server: dial tcp: i/o timeout' >&2; exit 1";
+  const secret = reachable ? `printf %s ${Buffer.from(joinedAs ?? "").toString("base64")}` : away;
   program("kubectl", [
     "*get-contexts*) echo east; echo west;;",
-    `*"get --raw"*) ${reachable ? "echo ok" : "echo 'Unable to connect to the server: dial tcp: i/o timeout' >&2; exit 1"};;`,
+    `*"context nowhere"*) echo 'error: context "nowhere" does not exist' >&2; exit 1;;`,
+    `*"get --raw"*) ${reachable ? "echo ok" : away};;`,
     `*"get secret"*) ${secret};;`,
+    `create*crds*) ${crds === "" ? "exit 0" : `echo '${crds}' >&2; exit 1`};;`,
     `*apply*) cat > ${folder}/applied;;`,
     `*"get pods"*) cat ${folder}/pods; exec sleep 60;;`,
     `*logs*) cat ${folder}/logs;;`,
@@ -159,6 +164,12 @@ describe("a join", () => {
     },
     { name: "no pods at all", cluster: {}, code: "ISTHMUS_JOIN_TIMEOUT", says: /no pod of the agent was made/ },
     {
+      name: "CRDs that may not be made",
+      cluster: { crds: "Error from server (Forbidden): customresourcedefinitions is forbidden" },
+      code: "ISTHMUS_PROGRAM_FAILED",
+      says: /customresourcedefinitions is forbidden/,
+    },
+    {
       name: "a chart that helm refuses",
       cluster: { helm: "echo 'Error: values do not meet the schema' >&2; exit 1" },
       code: "ISTHMUS_PROGRAM_FAILED",
@@ -184,12 +195,13 @@ describe("a join", () => {
     const { status, stderr, calls } = await joinEast(tokenText, args);
     expect(status).toBe(1);
     expect(stderr).toMatch(new RegExp(`^error ${code}: `, "m"));
-    expect(calls).not.toMatch(/apply|upgrade/);
+    expect(calls).not.toMatch(/apply|create|upgrade/);
   });
 
   it("of a cluster that is a member already brings its agent up to date", async () => {
     const pods = [podLine({ ready: true }), podLine({ part: "isthmus-gateway", ready: true })];
-    fakePrograms({ pods, joinedAs: "east" });
+    const crds = "Error from server (AlreadyExists): serviceexports already exists";
+    fakePrograms({ pods, joinedAs: "east", crds });
     const { status, stderr } = await joinEast();
     expect(status).toBe(0);
     expect(stderr).toContain("is a member already");
