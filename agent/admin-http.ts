@@ -19,6 +19,8 @@ export type DebugViews = Readonly<Record<string, () => unknown>>;
 export interface AdminViews {
   /** Undefined when ready; else what is still missing. */
   readonly notReady: () => string | undefined;
+  /** Resolves when it is ready for the first time. */
+  readonly firstReady: Promise<undefined>;
   readonly metrics: Registry;
   /** Named views under /debug/NAME. */
   readonly debug: () => DebugViews;
@@ -38,10 +40,18 @@ export function createAdminSurface(metrics: Registry): AdminSurface {
   let missing: string | undefined = "this cluster has not joined a fleet yet";
   let debug: DebugViews = {};
   let onAck: AdminViews["onAck"] = () => () => undefined;
+  const first = Promise.withResolvers<undefined>();
   return {
-    views: { metrics, notReady: () => missing, debug: () => debug, onAck: (type, listener) => onAck(type, listener) },
+    views: {
+      metrics,
+      notReady: () => missing,
+      firstReady: first.promise,
+      debug: () => debug,
+      onAck: (type, listener) => onAck(type, listener),
+    },
     setMissing: (now) => {
       missing = now;
+      if (now === undefined) first.resolve(undefined);
     },
     setDebug: (now) => {
       debug = now;
@@ -57,7 +67,9 @@ export function startAdminServer(views: AdminViews, port: number, host?: string)
   const app = express();
   app.disable("x-powered-by");
   app.get("/healthz", (_request, response) => void response.send("ok\n"));
-  app.get("/readyz", (_request, response) => {
+  app.get("/readyz", async (request, response) => {
+    const { waitMs } = request.query;
+    if (typeof waitMs === "string" && views.notReady() !== undefined) await atMost(views.firstReady, Number(waitMs));
     const missing = views.notReady();
     response.status(missing === undefined ? 200 : 503).send(`${missing ?? "ok"}\n`);
   });
@@ -81,6 +93,17 @@ export function startAdminServer(views: AdminViews, port: number, host?: string)
     };
     const server = host === undefined ? app.listen(port, listening) : app.listen(port, host, listening);
   });
+}
+
+const MAX_WAIT_MS = 5_000;
+
+/** A probe that asks each second would see a start half a second late; once ready, the answer is never held back. */
+async function atMost(promise: Promise<undefined>, waitMs: number): Promise<void> {
+  const timeUp = Promise.withResolvers<undefined>();
+  const limitMs = waitMs > 0 ? Math.min(waitMs, MAX_WAIT_MS) : 0; // also when it is no number
+  const timer = setTimeout(() => timeUp.resolve(undefined), limitMs);
+  await Promise.race([promise, timeUp.promise]);
+  clearTimeout(timer);
 }
 
 /** One JSON line for every ACK, as it happens: the propagation bench reads it, and a person with curl can. */

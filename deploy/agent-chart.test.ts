@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { readAgentConfig } from "../agent/config.ts";
 import { defaultSidecar } from "../agent/inject/sidecar-settings.ts";
-import { envoyArguments } from "../agent/xds/bootstrap.ts";
+import { bootstrapConfig, envoyArguments } from "../agent/xds/bootstrap.ts";
+import type { ClusterName, FleetDomain } from "../shared/ids.ts";
 import { checkoutRoot } from "../shared/tooling/pack.ts";
 import { grants, type Grant } from "./rbac-table.ts";
 import { helmBuildMs, helmPath, lint, render, type Manifest } from "./testing/helm.ts";
@@ -98,7 +99,40 @@ describe("the agent chart", () => {
     expect(args).toEqual([
       ...["--config-path", "/etc/isthmus/envoy.json"],
       ...envoyArguments("gateway~$(POD_NAME).$(POD_NAMESPACE)", "isthmus-gateway", 2),
+      "--config-yaml",
+      expect.stringContaining("overload_manager"),
     ]);
+  });
+
+  test("sheds a gateway's load before its memory limit exactly as a sidecar's, and says where it is", async () => {
+    const overlay = (manifests: readonly Manifest[]) => {
+      const gateway = workloadsOf(manifests).find(({ title }) => title === "Deployment isthmus-gateway");
+      const args = gateway?.spec.containers[0]?.args ?? [];
+      const at = args.indexOf("--config-yaml");
+      return at < 0 ? undefined : (JSON.parse(args[at + 1] ?? "") as Overlay);
+    };
+    interface Overlay {
+      readonly node?: unknown;
+      readonly overload_manager: { readonly resource_monitors: readonly { readonly typed_config: object }[] };
+    }
+    const { overload_manager: limits } = bootstrapConfig({
+      ...{ kind: "gateway", cluster: "east" as ClusterName, fleetDomain: "acme.mesh" as FleetDomain },
+      agent: { host: "agent", port: 15128 },
+      ...{ trustDir: "/t", tokenDir: "/t", configDir: "/c", probes: [], maxHeapBytes: 402_653_184 },
+    }) as unknown as Overlay;
+    const [, heap] = limits.resource_monitors;
+    const given = overlay(chart);
+    const [monitor] = given?.overload_manager.resource_monitors ?? [];
+    // 64-bit numbers are strings in protobuf's JSON
+    expect(monitor).toEqual({
+      ...heap,
+      typed_config: { ...heap?.typed_config, max_heap_size_bytes: "402653184" },
+    });
+    expect(given?.overload_manager).toEqual({ ...limits, resource_monitors: [monitor] });
+    expect(given).not.toHaveProperty("node");
+    const placed = overlay(await render(helm, "agent", { values: { "cluster.region": "eu", "cluster.zone": "a" } }));
+    expect(placed?.node).toEqual({ locality: { region: "eu", zone: "a" } });
+    expect(overlay(await render(helm, "agent", { values: { "gateway.maxHeapBytes": 0 } }))).toBeUndefined();
   });
 });
 
@@ -173,14 +207,13 @@ describe("pods", () => {
     }
   });
 
-  test("of the gateway give the API server's token to the init container alone", () => {
+  test("of the gateway have no token for the API server", () => {
     const gateway = workloadsOf(chart).find(({ title }) => title === "Deployment isthmus-gateway");
-    const mounts = (name: string) =>
-      containersOf(gateway!.spec)
-        .find((container) => container.name === name)
-        ?.volumeMounts?.map(({ mountPath }) => mountPath);
-    expect(mounts("isthmus-bootstrap")).toContain("/var/run/secrets/kubernetes.io/serviceaccount");
-    expect(mounts("envoy")).not.toContain("/var/run/secrets/kubernetes.io/serviceaccount");
+    const paths = containersOf(gateway!.spec).flatMap(({ volumeMounts = [] }) =>
+      volumeMounts.map(({ mountPath }) => mountPath),
+    );
+    expect(paths).not.toContain("/var/run/secrets/kubernetes.io/serviceaccount");
+    expect(gateway!.spec).toMatchObject({ automountServiceAccountToken: false });
   });
 });
 

@@ -4,7 +4,7 @@
 export type Verb = "get" | "list" | "watch" | "create" | "update" | "patch" | "delete";
 
 export interface Grant {
-  readonly account: "isthmus-agent" | "isthmus-gateway";
+  readonly account: "isthmus-agent";
   /** "cluster": in every namespace; "system": in isthmus-system only. */
   readonly scope: "cluster" | "system";
   /** Empty: the core group. */
@@ -131,6 +131,13 @@ const inSystemNamespace: readonly Row[] = [
   },
   {
     group: "",
+    resource: "pods",
+    verbs: ["patch"],
+    usedBy: "agent/kube/membership-config-map.ts",
+    why: "a gateway that waits learns that it can start",
+  },
+  {
+    group: "",
     resource: "configmaps",
     verbs: ["get", "create", "patch", "delete"],
     usedBy: "agent/kube/registry-copy.ts",
@@ -160,14 +167,4 @@ export const grants: readonly Grant[] = [
   })),
   ...written.map((row): Grant => ({ ...row, account, scope: "cluster" })),
   ...inSystemNamespace.map((row): Grant => ({ ...row, account, scope: "system" })),
-  {
-    account: "isthmus-gateway",
-    scope: "system",
-    group: "",
-    resource: "configmaps",
-    names: ["isthmus-membership"],
-    verbs: ["list", "watch"],
-    usedBy: "agent/bootstrap-main.ts",
-    why: "the gateway starts once the cluster has joined",
-  },
 ];

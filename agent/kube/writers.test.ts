@@ -4,10 +4,12 @@ import { rootCertificates } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../shared/clock.ts";
 import { runTasks } from "../../shared/lifecycle.ts";
+import type { ClusterName, FleetDomain } from "../../shared/ids.ts";
 import type { ServiceImportIr } from "../ir/types.ts";
 import { createClient, type KubeClient } from "./client.ts";
 import { openConnection } from "./connection.ts";
 import { createExportWriter } from "./export-conditions.ts";
+import { createMembershipWriter } from "./membership-config-map.ts";
 import { fieldOf, stringOf, type JsonObject } from "./json.ts";
 import type { Kube } from "./kube.ts";
 import { createEventWriter } from "./object-events.ts";
@@ -19,12 +21,12 @@ import { installCrds, object, opened, write, type OpenedKube } from "./testing/c
 import { kubePrograms, startApiServer, type RealApiServer } from "./testing/real-api-server.ts";
 import { until } from "./testing/waiting.ts";
 import { createTokenReview } from "./token-review.ts";
-import { createTrustWriter } from "./trust-config-maps.ts";
+import { createTrustWriter, ensureTrust } from "./trust-config-maps.ts";
 import { createWebhookWriter } from "./webhook-bundle.ts";
 import type { Writer } from "./writer.ts";
 
 const programs = await kubePrograms();
-const { namespaces, services, serviceExports, serviceImports, trafficTargets, configMaps, events } = resources;
+const { namespaces, services, serviceExports, serviceImports, trafficTargets, configMaps, events, pods } = resources;
 
 let server: RealApiServer | undefined;
 let open: OpenedKube | undefined;
@@ -264,6 +266,38 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
       await until(kube, "repaired", () => roots("meshed") === "ROOTS-1");
     });
     expect(roots("plain")).toBeUndefined();
+  });
+
+  it("writes with what a gateway starts, and then wakes each gateway that waits for it, once", async () => {
+    const account = { group: "", version: "v1", plural: "serviceaccounts", kind: "ServiceAccount" };
+    await write(client, account, "isthmus-system/isthmus-gateway");
+    const spec = { serviceAccountName: "isthmus-gateway", containers: [{ name: "envoy", image: "envoy" }] };
+    const at = (name: string) => ({ resource: pods, namespace: "isthmus-system", name });
+    const create = async (name: string) => {
+      await client.create(
+        { resource: pods, namespace: "isthmus-system" },
+        object(pods, "isthmus-system", name, { spec }),
+      );
+      await until(kube, name, () => kube.stores.pods.get("isthmus-system", name) !== undefined);
+    };
+    const annotated = async (name: string) =>
+      fieldOf(await client.get(at(name)), "metadata", "annotations", "isthmus.dev/member-of") === "east.acme.mesh";
+    let patches = 0;
+    const counting: KubeClient = { ...client, mergePatch: (...given) => ((patches += 1), client.mergePatch(...given)) };
+    const writer = createMembershipWriter({ ...kube, client: counting });
+    const east = { cluster: "east" as ClusterName, fleetDomain: "acme.mesh" as FleetDomain };
+    await ensureTrust(kube, "isthmus-system", "ROOTS");
+    await create("gateway-0");
+    await writing(writer, async () => {
+      writer.want(east);
+      await eventually(() => annotated("gateway-0"), Boolean);
+      const files = fieldOf(await client.get({ ...at("isthmus-membership"), resource: configMaps }), "data");
+      expect(Object.keys(files as object)).toContain("envoy.json");
+      await create("gateway-1");
+      writer.want(east);
+      await eventually(() => annotated("gateway-1"), Boolean);
+    });
+    expect(patches).toBe(2);
   });
 
   it("puts the webhook's authority in place and restores it", async () => {

@@ -55,3 +55,29 @@ podAntiAffinity:
             app.kubernetes.io/name: {{ .component }}
 {{- end -}}
 {{- end -}}
+
+{{/* What values say about the gateway's Envoy; laid over the bootstrap that the agent writes. May be empty. */}}
+{{- define "isthmus.gatewayOverlay" -}}
+{{- $place := dict -}}
+{{- with .Values.cluster.region }}{{ $_ := set $place "region" . }}{{ end -}}
+{{- with .Values.cluster.zone }}{{ $_ := set $place "zone" . }}{{ end -}}
+{{- if $place }}
+node:
+  locality: {{ toJson $place }}
+{{- end }}
+{{- with .Values.gateway.maxHeapBytes | int64 }}
+overload_manager:
+  refresh_interval: 0.25s
+  resource_monitors:
+    - name: envoy.resource_monitors.fixed_heap
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
+        # a string, as protobuf's JSON has 64-bit numbers: helm's own would print 4.02653184e+08
+        max_heap_size_bytes: {{ . | quote }}
+  actions:
+    {{- range $action, $threshold := dict "shrink_heap" 0.9 "stop_accepting_requests" 0.95 }}
+    - name: envoy.overload_actions.{{ $action }}
+      triggers: [{ name: envoy.resource_monitors.fixed_heap, threshold: { value: {{ $threshold }} } }]
+    {{- end }}
+{{- end }}
+{{- end -}}
