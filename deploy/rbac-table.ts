@@ -17,6 +17,13 @@ export interface Grant {
   /** File that makes the requests. */
   readonly usedBy: string;
   readonly why: string;
+  /** Verbs that no request of the end-to-end suite need use, because they belong to a state that it does not reach. */
+  readonly rare?: {
+    readonly verbs: readonly Verb[];
+    readonly why: string;
+    /** The test that uses them: `file#words of its title`. */
+    readonly coveredBy: string;
+  };
 }
 
 const account = "isthmus-agent";

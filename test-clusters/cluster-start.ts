@@ -14,7 +14,7 @@ import { isAlive, processIdOf } from "./machine/proc.ts";
 import { KUBERNETES_SERVICE_IP } from "./network/addresses.ts";
 import { inNetns } from "./network/fabric.ts";
 import { addons, PAUSE_IMAGE } from "./node/addons.ts";
-import { cniConfig, kubeletConfig, nodeResolvConf, proxyConfig } from "./node/files.ts";
+import { auditPolicy, cniConfig, kubeletConfig, nodeResolvConf, proxyConfig } from "./node/files.ts";
 import { kubeconfig } from "./node/kubeconfig.ts";
 import { holderScript, inNode } from "./node/mounts.ts";
 import { makeClusterPki, type ClusterPki, type KeyPair } from "./node/pki.ts";
@@ -83,6 +83,7 @@ async function writeFiles(place: ClusterPlace, pki: ClusterPki, deps: ClusterDep
     file("kubelet.yaml", kubeletConfig(place)),
     file("kube-proxy.yaml", proxyConfig(place)),
     file("cni/net.d/10-pods.conflist", cniConfig(place)),
+    file("audit-policy.yaml", auditPolicy),
     file("resolv.conf", nodeResolvConf),
     file("containerd.toml", containerdConfig(deps.containerd, settings)),
   ]);

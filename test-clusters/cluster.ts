@@ -23,6 +23,8 @@ export interface Cluster {
   readonly nodeAddress: string;
   readonly netns: string;
   readonly lbPool: string;
+  /** The API server's audit log: what the accounts of the product asked for, one JSON object per line. */
+  readonly auditLog: string;
   /** Standard output of kubectl; throws with its message otherwise. */
   kubectl(args: readonly string[], options?: KubectlOptions): Promise<string>;
   readonly faults: ClusterFaults;
@@ -49,6 +51,7 @@ export function openCluster(parts: ClusterParts): Cluster {
     nodeAddress: place.nodeAddress,
     netns: place.netns,
     lbPool: place.lbPool,
+    auditLog: place.auditLog,
     kubectl,
     faults: clusterFaults({ ...parts, place, kubectl }),
   };

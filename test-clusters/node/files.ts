@@ -1,4 +1,4 @@
-// Configuration files of a node as text: kubelet, kube-proxy, CNI. Pure.
+// Configuration files of a node as text: kubelet, kube-proxy, CNI, audit policy. Pure.
 import { stringify } from "yaml";
 import { DNS_SERVICE_IP, NODE_POD_CIDR, POD_CIDR } from "../network/addresses.ts";
 import type { ClusterPlace } from "./place.ts";
@@ -93,3 +93,14 @@ export function cniConfig(place: ClusterPlace): string {
 
 /** The node itself resolves nothing: there is no network outside the run. */
 export const nodeResolvConf = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n";
+
+/** Who runs the system under test: every request of an account of this namespace is logged, and nothing else. */
+const AUDITED_ACCOUNTS = "system:serviceaccounts:isthmus-system";
+
+/** A watch is logged when it starts: most of them never end. */
+export const auditPolicy = stringify({
+  apiVersion: "audit.k8s.io/v1",
+  kind: "Policy",
+  omitStages: ["RequestReceived"],
+  rules: [{ level: "Metadata", userGroups: [AUDITED_ACCOUNTS] }, { level: "None" }],
+});

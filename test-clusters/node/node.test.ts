@@ -3,7 +3,7 @@ import { parse } from "yaml";
 import { planNetwork } from "../network/addresses.ts";
 import { runPaths } from "../run/paths.ts";
 import { corefile } from "./addons.ts";
-import { cniConfig, kubeletConfig, proxyConfig } from "./files.ts";
+import { auditPolicy, cniConfig, kubeletConfig, proxyConfig } from "./files.ts";
 import { kubeconfig } from "./kubeconfig.ts";
 import { holderScript } from "./mounts.ts";
 import { clusterPlace } from "./place.ts";
@@ -16,6 +16,7 @@ describe("a node's files", () => {
   it.each([
     ["kubelet.yaml", kubeletConfig(place)],
     ["kube-proxy.yaml", proxyConfig(place)],
+    ["audit-policy.yaml", auditPolicy],
     ["cni.json", JSON.stringify(JSON.parse(cniConfig(place)), null, 2)],
     ["Corefile", corefile],
   ])("%s is the golden one", async (name, text) => {

@@ -13,6 +13,8 @@ export interface ClusterPlace {
   readonly home: string;
   readonly runtime: string;
   readonly pki: string;
+  readonly auditPolicy: string;
+  readonly auditLog: string;
   readonly socket: string;
   readonly containerdRoot: string;
   /** Path below every cgroup hierarchy. */
@@ -34,6 +36,8 @@ export function clusterPlace(paths: RunPaths, network: ClusterNetwork): ClusterP
     home: own.home,
     runtime: own.runtime,
     pki: own.pki,
+    auditPolicy: `${own.home}/audit-policy.yaml`,
+    auditLog: `${own.home}/audit.log`,
     socket: own.socket,
     containerdRoot: own.containerdRoot,
     cgroup: `${paths.cgroup}/${network.name}`,

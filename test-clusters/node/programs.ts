@@ -58,6 +58,8 @@ export function apiserverFlags(place: ClusterPlace): readonly string[] {
     "requestheader-username-headers": "X-Remote-User",
     "proxy-client-cert-file": pki("front-proxy.crt"),
     "proxy-client-key-file": pki("front-proxy.key"),
+    "audit-policy-file": place.auditPolicy,
+    "audit-log-path": place.auditLog,
     profiling: false,
   });
 }
