@@ -1,97 +1,56 @@
-// `npm run demo`: a hub, three clusters and a shop, and what a fleet is for: shown live, in plain words. With `--once` it
-// does the same unattended and takes everything down; `--json FILE` writes what every step saw and how long it took.
+// `npm run demo`: a hub, three members and a shop, and what a fleet is for: shown live, in plain words. The members are
+// sites, processes of this machine; with `--kubernetes` they are real clusters. With `--once` it does the same unattended
+// and takes everything down; `--json FILE` writes what every step saw and how long it took.
 import { writeFileSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { UserError } from "../shared/errors.ts";
 import { causeChain } from "../shared/log.ts";
-import { callAcross, callerIdentity, denyByDefault, failoverGateway, failoverPods } from "./demo/acts.ts";
-import { callerIn, deployShop } from "./demo/shop.ts";
+import { callAcross, callerIdentity, denyByDefault, failoverGateway, failoverPods, type Actors } from "./demo/acts.ts";
+import { deployShop, shopNamespace } from "./demo/shop.ts";
+import { memberNames, type DemoStage } from "./demo/stage.ts";
 import { demoReport, demoSteps, type Steps } from "./demo/steps.ts";
-import { downFleet } from "./fleet.ts";
-import { whyNoClusters } from "./joined/host.ts";
-import { clusterNames, joinCluster, newRunId, upClusters, upHub, type ClustersUp } from "./joined/joined-fleet.ts";
-import { lineProgress } from "../shared/progress.ts";
+import type { FleetStage } from "./stage/fleet-under-test.ts";
 
-const joinSteps = clusterNames.map((name) => `join-${name}`);
+const joinSteps = memberNames.map((name) => `join-${name}`);
 const acts = ["call-across", "caller-identity", "deny-by-default", "failover-pods", "failover-gateway"];
 const expected = ["clusters-up", "hub-up", ...joinSteps, ...acts];
 
 const usage = `usage: npm run demo -- [--kubernetes] [--once] [--json FILE]
-Brings up a hub with Redis and three Kubernetes clusters on this machine (root, Linux), joins them and shows calls across
-them. Stays up until Ctrl-C; --once takes everything down at the end. --kubernetes is this form, and the default.
+Brings up a hub with Redis and three sites (members without Kubernetes) as processes of this machine, joins them and shows
+calls across them; no root, no Docker. --kubernetes: three real Kubernetes clusters instead (root, Linux). Stays up until
+Ctrl-C; --once takes everything down at the end.
 `;
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
-async function bringUp(steps: Steps, runId: string, signal: AbortSignal): Promise<ClustersUp> {
-  const progress = lineProgress((text) => process.stdout.write(text));
-  let up: ClustersUp | undefined;
-  await steps.run(
-    "clusters-up",
-    `three Kubernetes clusters, ${clusterNames.join(", ")}, with the same pod and service networks`,
-    async () => {
-      up = await upClusters({ progress, signal, runId });
-      return `kubeconfig with one context per cluster: ${up.fleet.kubeconfigPath}`;
-    },
-  );
-  if (up === undefined) throw new Error("unreachable: the step either set it or threw");
-  const clusters = up;
-  await steps.run(
-    "hub-up",
-    "the hub with its root CA and its embedded Redis",
-    async () => `the hub listens on ${(await upHub(clusters)).address}`,
-  );
-  // side by side, as an operator with three terminals would; each is a step of its own in the report
-  await Promise.all(
-    clusterNames.map((name) =>
-      steps.run(`join-${name}`, `a single-use token for ${name}, and isthmus join with it`, async () => {
-        await joinCluster(clusters, name);
-        return `${name} takes part in the fleet`;
-      }),
-    ),
-  );
-  return clusters;
-}
-
-async function show(steps: Steps, up: ClustersUp): Promise<void> {
-  const storefront = { caller: undefined as ReturnType<typeof callerIn> | undefined };
+async function show(steps: Steps, fleet: FleetStage, stage: DemoStage): Promise<void> {
+  let actors: Actors | undefined;
   try {
     await steps.run(
       "call-across",
       "the shop is deployed, and its storefront in east calls a catalog that only west and north have",
       async () => {
-        await deployShop(up);
-        storefront.caller = callerIn(up, "east", "storefront");
-        return callAcross({ up, storefront: storefront.caller });
+        const scene = await fleet.openScene(shopNamespace, memberNames);
+        await deployShop(scene, stage.shopParts);
+        const storefront = await scene.caller("east", "storefront");
+        actors = { fleet, scene, storefront, loadPlan: stage.loadPlan };
+        return callAcross(actors);
       },
     );
-    if (storefront.caller === undefined) throw new Error("unreachable: the step either set it or threw");
-    const actors = { up, storefront: storefront.caller };
-    await steps.run("caller-identity", "who does the server see?", () => callerIdentity(actors));
-    await steps.run("deny-by-default", "a caller that nobody granted anything", () => denyByDefault(actors));
+    if (actors === undefined) throw new Error("unreachable: the step either set it or threw");
+    const cast = actors;
+    await steps.run("caller-identity", "who does the server see?", () => callerIdentity(cast));
+    await steps.run("deny-by-default", "a caller that nobody granted anything", () => denyByDefault(cast));
     await steps.run("failover-pods", "west loses every catalog pod under 100 requests a second", () =>
-      failoverPods(actors),
+      failoverPods(cast),
     );
     await steps.run("failover-gateway", "west loses its gateways under 100 requests a second", () =>
-      failoverGateway(actors),
+      failoverGateway(cast),
     );
   } finally {
-    storefront.caller?.close();
+    actors?.storefront.close();
   }
-}
-
-function nextThings(up: ClustersUp): string {
-  const { fleet } = up;
-  const data = `--data ${fleet.hub.dataDir}`;
-  return `
-The fleet stays up until Ctrl-C. Things to try in another terminal:
-  export KUBECONFIG=${fleet.kubeconfigPath}
-  npx isthmus status ${data}
-  npx isthmus services ${data}
-  npm run clusters -- kubectl --run ${fleet.runId} east -- get serviceimports -A
-  npm run clusters -- blackhole --run ${fleet.runId} east west     (and heal)
-`;
 }
 
 function interrupted(signal: AbortSignal): Promise<void> {
@@ -103,26 +62,34 @@ function interrupted(signal: AbortSignal): Promise<void> {
 
 interface DemoOptions {
   readonly once: boolean;
+  readonly kubernetes: boolean;
   readonly jsonFile: string | undefined;
 }
 
+/** Loaded on demand: the demo without Kubernetes never loads what brings clusters up, nor the other way round. */
+async function stageOf({ kubernetes }: DemoOptions): Promise<DemoStage> {
+  if (kubernetes) return (await import("./demo/cluster-stage.ts")).clusterStage();
+  return (await import("./demo/site-stage.ts")).siteStage();
+}
+
 async function demo(options: DemoOptions, signal: AbortSignal): Promise<boolean> {
-  const reason = await whyNoClusters();
+  const stage = await stageOf(options);
+  const reason = await stage.whyNot();
   if (reason !== undefined) throw new UserError("ISTHMUS_DEMO_UNSUPPORTED", reason);
-  const runId = newRunId("demo");
   const steps = demoSteps({ say });
   try {
-    const up = await bringUp(steps, runId, signal);
-    await show(steps, up);
+    const fleet = await stage.bringUp(steps, signal);
+    await show(steps, fleet, stage);
     if (!options.once) {
-      say(nextThings(up));
+      say("\nThe fleet stays up until Ctrl-C. Things to try in another terminal:");
+      for (const line of stage.nextThings()) say(`  ${line}`);
       await interrupted(signal);
     }
   } catch (error) {
     process.stderr.write(`${causeChain(error).join("; caused by ")}\n`);
   } finally {
     say("taking everything down");
-    await downFleet(runId);
+    await stage.down();
   }
   const report = demoReport(expected, steps.results);
   if (options.jsonFile !== undefined) writeFileSync(options.jsonFile, `${JSON.stringify(report, null, 2)}\n`);
@@ -132,7 +99,7 @@ async function demo(options: DemoOptions, signal: AbortSignal): Promise<boolean>
 const { values } = parseArgs({
   options: {
     once: { type: "boolean", default: false },
-    kubernetes: { type: "boolean", default: true },
+    kubernetes: { type: "boolean", default: false },
     json: { type: "string" },
     help: { type: "boolean", default: false },
   },
@@ -140,10 +107,11 @@ const { values } = parseArgs({
 if (values.help) process.stdout.write(usage);
 else {
   const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const)
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
     process.on(name, () => stop.abort(new Error(`stopped by ${name}`)));
   try {
-    process.exitCode = (await demo({ once: values.once, jsonFile: values.json }, stop.signal)) ? 0 : 1;
+    const { once, kubernetes, json: jsonFile } = values;
+    process.exitCode = (await demo({ once, kubernetes, jsonFile }, stop.signal)) ? 0 : 1;
   } catch (error) {
     const code = error instanceof UserError ? error.code : "ISTHMUS_DEMO";
     process.stderr.write(`${code}: ${causeChain(error).join("; caused by ")}\n`);

@@ -1,5 +1,5 @@
-// `npm run e2e -- SUITE|all`: runs full suites on real clusters and prints each one's time beside its budget.
-// A machine that cannot host clusters skips them, says why and how many; with CI=true such a skip is a failure.
+// `npm run e2e -- SUITE|all`: runs full suites on sites or real clusters and prints each one's time beside its budget.
+// A machine that cannot host clusters skips their suites, says why and how many; with CI=true such a skip is a failure.
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,9 @@ import { causeChain } from "../shared/log.ts";
 import { UserError } from "../shared/errors.ts";
 import { add, nothing, record, vitestTally, type Tally } from "../shared/tooling/tally.ts";
 import { whyNoClusters } from "./joined/host.ts";
-import { bringUpJoinedFleet, type FleetFile } from "./joined/joined-fleet.ts";
+import { bringUpJoinedFleet, clusterNames } from "./joined/joined-fleet.ts";
+import { bringUpSites } from "./sites/site-fleet.ts";
+import type { RunnersFleetFile } from "./stage/runners-fleet.ts";
 import { lineProgress } from "../shared/progress.ts";
 import { suites, type Suite } from "./suites.ts";
 
@@ -27,14 +29,32 @@ function chosen(names: readonly string[]): readonly Suite[] {
   });
 }
 
+interface UpFleet {
+  readonly file: RunnersFleetFile;
+  down(): Promise<void>;
+}
+
+async function fleetFor({ fleet }: Suite, signal: AbortSignal): Promise<UpFleet | undefined> {
+  const progress = lineProgress((text) => process.stdout.write(text));
+  switch (fleet) {
+    case "none":
+      return undefined;
+    case "joined": {
+      const up = await bringUpJoinedFleet({ progress, signal });
+      return { file: { kind: "clusters", ...up.file }, down: () => up.down() };
+    }
+    case "sites": {
+      const { file, run } = await bringUpSites(clusterNames, progress);
+      return { file, down: () => progress.step("taking the sites down", () => run.down()) };
+    }
+  }
+}
+
 /** One suite: its fleet up, vitest over its files, its fleet down, whatever happened in between. */
 async function runSuite(suite: Suite, signal: AbortSignal): Promise<Tally> {
   const folder = mkdtempSync(join(tmpdir(), "isthmus-e2e-"));
   const report = join(folder, "report.json");
-  const fleet =
-    suite.fleet === "joined"
-      ? await bringUpJoinedFleet({ progress: lineProgress((text) => process.stdout.write(text)), signal })
-      : undefined;
+  const fleet = await fleetFor(suite, signal);
   try {
     await runVitest(suite, { report, fleetFile: fleet && writeFleet(folder, fleet.file), signal });
     return vitestTally(report);
@@ -44,7 +64,7 @@ async function runSuite(suite: Suite, signal: AbortSignal): Promise<Tally> {
   }
 }
 
-function writeFleet(folder: string, file: FleetFile): string {
+function writeFleet(folder: string, file: RunnersFleetFile): string {
   const path = join(folder, "fleet.json");
   writeFileSync(path, JSON.stringify(file));
   return path;
@@ -59,10 +79,11 @@ interface VitestRun {
 function runVitest(suite: Suite, run: VitestRun): Promise<void> {
   const files = suite.files.map((file) => `test-clusters/scenarios/${file}`);
   const config = ["--config", "test-clusters/vitest.e2e.config.ts"];
+  const only = suite.rows === undefined ? [] : ["--testNamePattern", suite.rows];
   const reporters = ["--reporter", "verbose", "--reporter", "json", "--outputFile", run.report];
   const env = run.fleetFile === undefined ? process.env : { ...process.env, ISTHMUS_FLEET: run.fleetFile };
   return new Promise((resolve, reject) => {
-    const child = spawn("vitest", ["run", ...config, ...reporters, ...files], { stdio: "inherit", env });
+    const child = spawn("vitest", ["run", ...config, ...reporters, ...only, ...files], { stdio: "inherit", env });
     const stop = () => child.kill("SIGTERM");
     run.signal.addEventListener("abort", stop, { once: true });
     child.on("error", (error) => reject(new Error("cannot start vitest", { cause: error })));
@@ -87,20 +108,26 @@ async function runAll(list: readonly Suite[], signal: AbortSignal): Promise<Tall
   return sum;
 }
 
+/** Suites on clusters are left out where the machine cannot host any. */
+async function thoseThatCanRun(wanted: readonly Suite[]): Promise<readonly Suite[]> {
+  const needy = wanted.filter(({ needsRoot }) => needsRoot);
+  const reason = needy.length === 0 ? undefined : await whyNoClusters();
+  if (reason === undefined) return wanted;
+  const failed = process.env["CI"] === "true" ? needy.length : 0;
+  record({ passed: 0, failed, skipped: needy.length - failed }, process.env["ISTHMUS_TALLY"]);
+  say(`skipped ${needy.length} end-to-end suites: ${reason}`);
+  return wanted.filter(({ needsRoot }) => !needsRoot);
+}
+
 async function main(argv: readonly string[], signal: AbortSignal): Promise<number> {
   if (argv.includes("--list")) {
     for (const suite of suites)
       say(`${suite.name.padEnd(10)} ${String(suite.budgetMinutes).padStart(3)} min  ${suite.about}`);
     return 0;
   }
-  const list = chosen(argv);
-  const reason = await whyNoClusters();
-  if (reason !== undefined) {
-    const failed = process.env["CI"] === "true" ? list.length : 0;
-    record({ passed: 0, failed, skipped: list.length - failed }, process.env["ISTHMUS_TALLY"]);
-    say(`skipped ${list.length} end-to-end suites: ${reason}`);
-    return failed === 0 ? 0 : 1;
-  }
+  const wanted = chosen(argv);
+  const list = await thoseThatCanRun(wanted);
+  if (list.length === 0) return process.env["CI"] === "true" ? 1 : 0;
   const sum = await runAll(list, signal);
   record(sum, process.env["ISTHMUS_TALLY"]);
   return sum.failed === 0 && sum.passed > 0 && !signal.aborted ? 0 : 1;

@@ -8,17 +8,38 @@ export interface Suite {
   readonly files: readonly string[];
   /** Printed beside the time it took; CI starts a suite only when this much is left. */
   readonly budgetMinutes: number;
-  /** "joined": one fleet with hub and agents is brought up for the suite; "none": the scenarios bring up what they need. */
-  readonly fleet: "joined" | "none";
+  /** One fleet is brought up for the suite: "joined" clusters or "sites"; "none": the scenarios bring up what they need. */
+  readonly fleet: "joined" | "sites" | "none";
+  readonly needsRoot: boolean;
+  /** Only the rows whose names match. */
+  readonly rows?: string;
 }
 
 export const suites: readonly Suite[] = [
+  {
+    name: "smoke",
+    about: "the first rows of the sites suite: calls across, identity, policy",
+    files: ["core.e2e.ts"],
+    rows: "across members|a call without any policy",
+    budgetMinutes: 2,
+    fleet: "sites",
+    needsRoot: false,
+  },
+  {
+    name: "sites",
+    about: "the rows of core that need no kubelet, and what only a site can do wrong, on three sites; no root",
+    files: ["core.e2e.ts", "faults.e2e.ts", "sites.e2e.ts"],
+    budgetMinutes: 5,
+    fleet: "sites",
+    needsRoot: false,
+  },
   {
     name: "core",
     about: "every capability once, then faults of whole clusters, on one fleet",
     files: ["core.e2e.ts", "faults.e2e.ts"],
     budgetMinutes: 12,
     fleet: "joined",
+    needsRoot: true,
   },
   {
     name: "clusters",
@@ -26,6 +47,7 @@ export const suites: readonly Suite[] = [
     files: ["clusters.e2e.ts"],
     budgetMinutes: 6,
     fleet: "none",
+    needsRoot: true,
   },
   {
     name: "package",
@@ -33,5 +55,6 @@ export const suites: readonly Suite[] = [
     files: ["package.e2e.ts"],
     budgetMinutes: 4,
     fleet: "none",
+    needsRoot: true,
   },
 ];

@@ -7,6 +7,8 @@ import { createGrpcEcho, createTcpEcho } from "./echo-servers.ts";
 import { createShopServer, type ShopIdentity } from "./http-service.ts";
 
 export interface ShopConfig extends ShopIdentity {
+  /** Where it listens; undefined: on every address. */
+  readonly address: string | undefined;
   readonly httpPort: number;
   /** 0: not served. */
   readonly tcpPort: number;
@@ -26,6 +28,7 @@ export function readShopConfig(environment: Readonly<Record<string, string | und
     upstreams: new Map(
       upstreams.map((entry) => [entry.slice(0, entry.indexOf("=")), entry.slice(entry.indexOf("=") + 1)]),
     ),
+    address: environment["SHOP_ADDRESS"],
     httpPort: port("SHOP_HTTP_PORT", 8080),
     tcpPort: port("SHOP_TCP_PORT", 0),
     tcpBanner: environment["SHOP_TCP_BANNER"] === "true",
@@ -36,9 +39,11 @@ export function readShopConfig(environment: Readonly<Record<string, string | und
 
 export async function runShop(config: ShopConfig, signal: AbortSignal): Promise<void> {
   const http = createShopServer(config, signal);
-  http.listen(config.httpPort);
-  const tcp = config.tcpPort > 0 ? createTcpEcho(config.service, config.tcpBanner).listen(config.tcpPort) : undefined;
-  const grpc = config.grpcPort > 0 ? createGrpcEcho(config.service).listen(config.grpcPort) : undefined;
+  const at = (port: number) => (config.address === undefined ? { port } : { port, host: config.address });
+  http.listen(at(config.httpPort));
+  const { service, tcpBanner, tcpPort, grpcPort } = config;
+  const tcp = tcpPort > 0 ? createTcpEcho(service, tcpBanner).listen(at(tcpPort)) : undefined;
+  const grpc = grpcPort > 0 ? createGrpcEcho(service).listen(at(grpcPort)) : undefined;
   await once(http, "listening");
   process.stdout.write(`${config.service} serves HTTP on ${config.httpPort}\n`);
   if (!signal.aborted) await once(signal, "abort");

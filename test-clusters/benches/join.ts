@@ -2,7 +2,7 @@
 // command ends when agent and gateway are ready; the clock stops only when the hub, too, has the cluster as connected.
 import type { Cluster } from "../cluster.ts";
 import { clusterNames, createToken, joinWith, type ClustersUp } from "../joined/joined-fleet.ts";
-import { until } from "../joined/until.ts";
+import { until } from "../stage/until.ts";
 import { atMost, type Bench, type BenchContext, type BenchResult } from "./bench.ts";
 import { joinStages, type PodTimes } from "./join-stages.ts";
 import { quantile, rounded } from "./quantile.ts";

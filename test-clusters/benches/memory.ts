@@ -1,8 +1,9 @@
 // Bench `memory`: what the parts of the demo's fleet hold after two idle minutes, as PSS: pages that processes share (an
 // Envoy's code) are counted once over all that share them, so the figures add up to what the machine really gives.
 import { readdirSync, readFileSync } from "node:fs";
-import { callerIn, catalogUrl, deployShop, firstAnswer } from "../demo/shop.ts";
+import { catalogUrl, deployShop, firstAnswer, shopNamespace } from "../demo/shop.ts";
 import { clusterNames, type ClustersUp } from "../joined/joined-fleet.ts";
+import { openScene } from "../joined/scene.ts";
 import { atMost, type Bench, type BenchContext, type BenchResult } from "./bench.ts";
 import { pssKb } from "./machine.ts";
 import { partOfProcess, type Part } from "./process-part.ts";
@@ -23,8 +24,9 @@ export const memory: Bench = {
 
 async function measure(up: ClustersUp, { progress, signal }: BenchContext): Promise<BenchResult> {
   await progress.step("the shop, and its first call across", async () => {
-    await deployShop(up);
-    const caller = callerIn(up, "east", "storefront");
+    const scene = await openScene(up, shopNamespace, clusterNames);
+    await deployShop(scene);
+    const caller = await scene.caller("east", "storefront");
     await firstAnswer(caller, catalogUrl).finally(() => caller.close());
   });
   await progress.step("two idle minutes", () => idle(IDLE_MS, signal));

@@ -1,7 +1,7 @@
 // The Kubernetes objects of the propagation bench: a Service in west without a selector, whose EndpointSlice the bench
 // writes itself, and pods with sidecars whose addresses it lists. Called by propagation.ts.
 import { formatName } from "../../agent/xds/names.ts";
-import { httpRouteGroup, HTTP_PORT, serviceExport, trafficTarget, workload } from "../joined/workload.ts";
+import { httpRouteGroup, HTTP_PORT, serviceExport, trafficTarget, workload } from "../stage/workload.ts";
 import { podCount, type EdsScale, type SliceState } from "./propagation-plan.ts";
 
 export const benchNamespace = "bench-propagation";

@@ -3,8 +3,9 @@
 import type { Cluster } from "../cluster.ts";
 import type { KubeClient } from "../kube-client.ts";
 import type { ClustersUp } from "../joined/joined-fleet.ts";
-import { openScene, untilStatus, type Scene } from "../joined/scene.ts";
-import { until } from "../joined/until.ts";
+import { openScene, type ClusterScene } from "../joined/scene.ts";
+import { untilStatus } from "../stage/asking.ts";
+import { until } from "../stage/until.ts";
 import type { Caller } from "../traffic/caller.ts";
 import { tapEdsAcks, type AckLine } from "./ack-tap.ts";
 import { atMost, type Bench, type BenchContext, type BenchResult } from "./bench.ts";
@@ -68,7 +69,7 @@ async function measure(up: ClustersUp, { progress }: BenchContext): Promise<Benc
   const broken = Promise.race(taps.map((tap) => tap.broken));
   try {
     const slice = await progress.step("pods with sidecars, and the first answer", () => stage(scene, client));
-    const caller = scene.caller("east", clientName);
+    const caller = await scene.caller("east", clientName);
     await untilStatus(caller, serviceUrl, 200);
     await untilTapped(slice, listener);
     const run = await progress.step(`${COUNT} writes`, () =>
@@ -87,7 +88,7 @@ interface Slice {
   write(state: SliceState): Promise<{ readonly sentAtMs: number; readonly answeredAtMs: number }>;
 }
 
-async function stage(scene: Scene, client: KubeClient): Promise<Slice> {
+async function stage(scene: ClusterScene, client: KubeClient): Promise<Slice> {
   await scene.apply("west", westManifests(scene.image));
   await scene.apply("east", eastManifests(scene.image));
   await Promise.all([scene.ready("west"), scene.ready("east")]);

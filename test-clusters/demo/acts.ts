@@ -1,23 +1,23 @@
-// What the demo shows once the fleet stands, each act with what it must see to be ok.
-import type { Cluster } from "../fleet.ts";
-import { fleetDomain } from "../joined/hub-process.ts";
-import type { ClustersUp } from "../joined/joined-fleet.ts";
-import { until } from "../joined/until.ts";
+// What the demo shows once the fleet stands, each act with what it must see to be ok. The same on clusters and on sites.
+import type { FleetStage, Scene } from "../stage/fleet-under-test.ts";
+import { fleetDomain } from "../stage/fleet-domain.ts";
 import type { Caller, LoadResult } from "../traffic/caller.ts";
 import {
   answeringClusters,
   catalogUrl,
-  callerIn,
   describeAnswer,
   describeLoad,
   firstAnswer,
   loadDuring,
   readCatalog,
+  type LoadPlan,
 } from "./shop.ts";
 
 export interface Actors {
-  readonly up: ClustersUp;
+  readonly fleet: FleetStage;
+  readonly scene: Scene;
   readonly storefront: Caller;
+  readonly loadPlan: LoadPlan;
 }
 
 export async function callAcross({ storefront }: Actors): Promise<string> {
@@ -33,8 +33,8 @@ export async function callerIdentity({ storefront }: Actors): Promise<string> {
   return `the server in ${cluster} saw ${caller}`;
 }
 
-export async function denyByDefault({ up }: Actors): Promise<string> {
-  const visitor = callerIn(up, "east", "visitor");
+export async function denyByDefault({ scene }: Actors): Promise<string> {
+  const visitor = await scene.caller("east", "visitor");
   try {
     const answer = await visitor.request({ url: catalogUrl });
     if (answer.status !== 403) throw new Error(`a caller without a grant got ${describeAnswer(answer)}, not 403`);
@@ -51,41 +51,18 @@ function mustNotFail(load: LoadResult, from: string): string {
   return describeLoad(load);
 }
 
-async function catalogReplicas(cluster: Cluster, replicas: number): Promise<void> {
-  await cluster.kubectl(["scale", "deploy/catalog", "-n", "shop", `--replicas=${replicas}`]);
-}
-
 /** Every pod of the service in west is killed and none comes back. */
-export async function failoverPods({ up, storefront }: Actors): Promise<string> {
-  const west = up.fleet.cluster("west");
-  const load = await loadDuring(storefront, async () => {
-    await catalogReplicas(west, 0);
-    await west.kubectl(["delete", "pods", "-n", "shop", "-l", "app=catalog", "--force", "--grace-period=0"]);
-  });
-  await catalogReplicas(west, 1);
+export async function failoverPods({ scene, storefront, loadPlan }: Actors): Promise<string> {
+  const load = await loadDuring(storefront, loadPlan, () => scene.stopPods("west", "catalog"));
+  await scene.startPods("west", "catalog", 1);
   await answeringClusters(storefront, ["west", "north"]);
   return `${mustNotFail(load, "west")}; west is back`;
 }
 
-/** The gateway pods of west are killed at once and kept away. */
-export async function failoverGateway({ up, storefront }: Actors): Promise<string> {
-  const west = up.fleet.cluster("west");
-  const gateway = ["-n", "isthmus-system"];
-  const load = await loadDuring(storefront, async () => {
-    await west.kubectl([...gateway, "scale", "deploy/isthmus-gateway", "--replicas=0"]);
-    const label = ["-l", "app.kubernetes.io/name=isthmus-gateway"];
-    await west.kubectl([...gateway, "delete", "pods", ...label, "--force", "--grace-period=0"]);
-  });
-  await west.kubectl([...gateway, "scale", "deploy/isthmus-gateway", "--replicas=2"]);
-  await until("the gateway of west", 60_000, async () => {
-    const text = await west.kubectl([
-      ...gateway,
-      "get",
-      "deploy/isthmus-gateway",
-      "-o",
-      "jsonpath={.status.readyReplicas}",
-    ]);
-    return text.trim() === "2";
-  });
+/** The gateways of west are killed at once and kept away. */
+export async function failoverGateway({ fleet, storefront, loadPlan }: Actors): Promise<string> {
+  const west = fleet.member("west");
+  const load = await loadDuring(storefront, loadPlan, () => west.stopGateways());
+  await west.startGateways();
   return mustNotFail(load, "west");
 }

@@ -1,41 +1,23 @@
-// The demo's shop on the joined fleet: deployed, waited for, called, and counted while things fail.
+// The demo's shop on a fleet: deployed, waited for, called, and counted while things fail.
+import { parseAllDocuments } from "yaml";
 import { shopManifests, shopParts } from "../../deploy/shop/manifests.ts";
-import type { Cluster } from "../fleet.ts";
-import { imageNamed, type ClustersUp } from "../joined/joined-fleet.ts";
-import { until } from "../joined/until.ts";
-import { openCaller, type Answer, type Caller, type LoadResult } from "../traffic/caller.ts";
+import type { Manifest, Scene } from "../stage/fleet-under-test.ts";
+import { until } from "../stage/until.ts";
+import type { Answer, Caller, LoadResult } from "../traffic/caller.ts";
 
-const NAMESPACE = "shop";
+export const shopNamespace = "shop";
 /** Exists only in west and north; the name is valid in every cluster. */
 export const catalogUrl = "http://catalog.shop.svc.clusterset.local:8080/items";
 
-export async function deployShop({ fleet, images }: ClustersUp): Promise<void> {
-  const image = imageNamed(images, "isthmus");
+/** Which parts run where; a fleet with less room may leave out what no act needs. */
+export async function deployShop(scene: Scene, parts = shopParts): Promise<void> {
   await Promise.all(
-    Object.entries(shopParts).map(async ([name, parts]) => {
-      const cluster = fleet.cluster(name);
-      await cluster.kubectl(["apply", "-f", "-"], { input: shopManifests(parts, image) });
-      await rolledOut(cluster);
+    Object.entries(parts).map(async ([member, names]) => {
+      const manifests = parseAllDocuments(shopManifests(names, scene.image)).map((each) => each.toJS() as Manifest);
+      await scene.apply(member, manifests);
+      await scene.ready(member);
     }),
   );
-}
-
-async function rolledOut(cluster: Cluster): Promise<void> {
-  const names = await cluster.kubectl(["get", "deploy", "-n", NAMESPACE, "-o", "name"]);
-  for (const name of names.trim().split("\n")) {
-    await cluster.kubectl(["rollout", "status", name, "-n", NAMESPACE, "--timeout=90s"], { timeoutMs: 100_000 });
-  }
-}
-
-export function callerIn({ fleet }: ClustersUp, cluster: string, deployment: string): Caller {
-  return openCaller({
-    kubectl: fleet.kubectlProgram,
-    kubeconfigPath: fleet.kubeconfigPath,
-    context: cluster,
-    namespace: NAMESPACE,
-    target: `deploy/${deployment}`,
-    container: "app",
-  });
 }
 
 export interface CatalogAnswer {
@@ -75,14 +57,22 @@ export async function answeringClusters(caller: Caller, want: readonly string[])
   return seen;
 }
 
+/** How long requests flow, and when in that time something breaks. */
+export interface LoadPlan {
+  readonly seconds: number;
+  readonly breakAfterMs: number;
+}
+
 const RPS = 100;
-const SECONDS = 12;
-const BREAK_AFTER_MS = 3_000;
 
 /** Steady requests; `fault` happens in the middle of them. */
-export async function loadDuring(caller: Caller, fault: () => Promise<unknown>): Promise<LoadResult> {
-  const load = caller.load({ url: catalogUrl, rps: RPS, seconds: SECONDS });
-  await new Promise((resolve) => setTimeout(resolve, BREAK_AFTER_MS)); // the load's own time, before the fault
+export async function loadDuring(
+  caller: Caller,
+  { seconds, breakAfterMs }: LoadPlan,
+  fault: () => Promise<unknown>,
+): Promise<LoadResult> {
+  const load = caller.load({ url: catalogUrl, rps: RPS, seconds });
+  await new Promise((resolve) => setTimeout(resolve, breakAfterMs)); // the load's own time, before the fault
   await fault();
   return load;
 }

@@ -7,10 +7,10 @@ import { endProcess, logTail, readProcess } from "../run/processes.ts";
 import type { ProcessRecord } from "../run/processes.ts";
 import { isAlive } from "../machine/proc.ts";
 import { join } from "node:path";
-import { isthmusProgram, type Product } from "./product.ts";
-import { until } from "./until.ts";
+import { fleetDomain } from "../stage/fleet-domain.ts";
+import { isthmusProgram, type Product } from "../stage/product.ts";
+import { until } from "../stage/until.ts";
 
-export const fleetDomain = "acme.mesh";
 const GRPC_PORT = 8443;
 const HTTP_PORT = 8081;
 

@@ -7,7 +7,8 @@ import { downFleet, openFleet, upFleet, type Fleet } from "../fleet.ts";
 import { ensurePackages } from "../machine/packages.ts";
 import { silentProgress, type Progress } from "../../shared/progress.ts";
 import { initHub, startHub, type HubProcess } from "./hub-process.ts";
-import { openProduct, type Product } from "./product.ts";
+import type { Product } from "../stage/product.ts";
+import { openProduct } from "./product.ts";
 
 export const clusterNames = ["east", "west", "north"] as const;
 

@@ -29,7 +29,11 @@ export async function readRecord(runId: string): Promise<RunRecord | undefined> 
 }
 
 /** Nobody will bring the run down: its owner has ended, or the machine was booted since. Pure but for the two probes. */
-export function isAbandoned(record: RunRecord, boot: string, alive: (id: ProcessId) => boolean): boolean {
+export function isAbandoned(
+  record: Pick<RunRecord, "bootId" | "owner">,
+  boot: string,
+  alive: (id: ProcessId) => boolean,
+): boolean {
   if (record.bootId !== boot) return true;
   return record.owner !== null && !alive(record.owner);
 }

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { stringify } from "yaml";
 import { buildImages } from "../../deploy/images.ts";
 import { downFleet, openFleet, upFleet, type Cluster, type Fleet } from "../fleet.ts";
-import { until } from "../joined/until.ts";
+import { until } from "../stage/until.ts";
 import { silentProgress } from "../../shared/progress.ts";
 import { readRecord } from "../run/record.ts";
 import { fixedFoldersPresent, tracesOf } from "../run/traces.ts";

@@ -1,11 +1,14 @@
-// Every capability once, on one fleet of three clusters. Rows run side by side, each in a namespace of its own.
+// Every capability once, on one fleet of three members: clusters or sites. Rows run side by side, each in a namespace of
+// its own. A row that needs a kubelet or an API server runs on clusters only.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { importUrl, openRunnersFleet, openScene, untilStatus, type Scene } from "../joined/scene.ts";
-import type { ClustersUp } from "../joined/joined-fleet.ts";
-import { until } from "../joined/until.ts";
+import { importUrl, untilStatus } from "../stage/asking.ts";
+import { fleetDomain } from "../stage/fleet-domain.ts";
+import type { Scene } from "../stage/fleet-under-test.ts";
+import { asClusters, openRunnersFleet, runnersFleetKind, type RunnersFleet } from "../stage/runners-fleet.ts";
+import { until } from "../stage/until.ts";
 import {
   httpRouteGroup,
   serviceExport,
@@ -14,18 +17,19 @@ import {
   trafficTarget,
   workload,
   type HttpMatch,
-} from "../joined/workload.ts";
+} from "../stage/workload.ts";
 
 /** On a busy machine a timing row asserts three times its bar; the bars themselves belong to the benches. */
 const BUSY = 3;
 
-let up: ClustersUp;
+const onClusters = runnersFleetKind() === "clusters";
+let fleet: RunnersFleet;
 beforeAll(async () => {
-  up = await openRunnersFleet();
+  fleet = await openRunnersFleet();
 });
 
-async function withScene(namespace: string, clusters: readonly string[], work: (scene: Scene) => Promise<void>) {
-  const scene = await openScene(up, namespace, clusters);
+async function withScene(namespace: string, members: readonly string[], work: (scene: Scene) => Promise<void>) {
+  const scene = await fleet.openScene(namespace, members);
   try {
     await work(scene);
   } finally {
@@ -56,16 +60,16 @@ async function deployClient(scene: Scene): Promise<void> {
   await scene.ready("east");
 }
 
-describe.concurrent("across clusters", () => {
+describe.concurrent("across members", () => {
   test("a service that exists only elsewhere is answered by every cluster that has it, and sees the caller's identity", () =>
     withScene("e2e-across", ["east", "west", "north"], async (scene) => {
       await deployServer(scene, ["west", "north"], [{ name: "all", pathRegex: "/.*" }]);
       await deployClient(scene);
-      const client = scene.caller("east", "client");
+      const client = await scene.caller("east", "client");
       const url = importUrl("server", scene.namespace);
       const first = await untilStatus(client, url, 200);
       expect(JSON.parse(first.body ?? "")).toMatchObject({
-        caller: `spiffe://east.acme.mesh/ns/${scene.namespace}/sa/client`,
+        caller: `spiffe://east.${fleetDomain}/ns/${scene.namespace}/sa/client`,
       });
       const seen = new Set<string | undefined>();
       await until("answers from both clusters", 30_000, async () => {
@@ -79,7 +83,7 @@ describe.concurrent("across clusters", () => {
     withScene("e2e-tricks", ["east", "west"], async (scene) => {
       await deployServer(scene, ["west"], [{ name: "public", pathRegex: "/public.*", methods: ["GET"] }]);
       await deployClient(scene);
-      const client = scene.caller("east", "client");
+      const client = await scene.caller("east", "client");
       const at = (path: string) => importUrl("server", scene.namespace, path);
       await untilStatus(client, at("/public/a"), 200);
       const headers = { "x-forwarded-client-cert": "URI=spiffe://east.acme.mesh/ns/kube-system/sa/admin" };
@@ -116,7 +120,7 @@ describe.concurrent("across clusters", () => {
       ]);
       await deployClient(scene);
       await scene.ready("west");
-      const client = scene.caller("east", "client");
+      const client = await scene.caller("east", "client");
       const host = (name: string) => `${name}.${namespace}.svc.clusterset.local`;
       // each import gets its name and its address in its own time
       const answered = (name: string, text?: string) =>
@@ -142,7 +146,7 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - started;
 }
 
-describe.concurrent("inside a cluster", () => {
+describe.concurrent("inside a member", () => {
   test("a call without any policy is answered 403, a granted one 200, and a pod outside the mesh 403", () =>
     withScene("e2e-inside", ["east"], async (scene) => {
       const { namespace, image } = scene;
@@ -154,7 +158,7 @@ describe.concurrent("inside a cluster", () => {
       ]);
       await scene.ready("east");
       const url = `http://server.${namespace}:8080/`;
-      const client = scene.caller("east", "client");
+      const client = await scene.caller("east", "client");
       await untilStatus(client, url, 403);
       const rule = { kind: "HTTPRouteGroup", name: "all" } as const;
       await scene.apply("east", [
@@ -162,11 +166,11 @@ describe.concurrent("inside a cluster", () => {
         trafficTarget({ namespace, name: "server", to: "server", from: ["client"], rule }),
       ]);
       await untilStatus(client, url, 200);
-      const stranger = scene.caller("east", "stranger");
+      const stranger = await scene.caller("east", "stranger");
       expect((await stranger.request({ url })).status).toBe(403);
     }));
 
-  test("an invalid SMI object gets an Event that says why, and grants nothing, while the others live", () =>
+  test("an invalid SMI object is complained about where its author looks, and grants nothing, while the others live", () =>
     withScene("e2e-invalid", ["east"], async (scene) => {
       const { namespace, image } = scene;
       const rule = { kind: "HTTPRouteGroup", name: "good" } as const;
@@ -179,64 +183,63 @@ describe.concurrent("inside a cluster", () => {
         trafficTarget({ namespace, name: "good", to: "server", from: ["client"], rule }),
       ]);
       await scene.ready("east");
-      const client = scene.caller("east", "client");
+      const client = await scene.caller("east", "client");
       await untilStatus(client, `http://server.${namespace}:8080/good`, 200);
       expect((await client.request({ url: `http://server.${namespace}:8080/other` })).status).toBe(403);
-      const field = "involvedObject.kind=HTTPRouteGroup,involvedObject.name=poison";
-      const events = await until("an Event on the invalid object", 20_000, async () => {
-        const text = await scene.cluster("east").kubectl(["get", "events", "-n", namespace, "--field-selector", field]);
-        return text.includes("poison") && text;
+      const complaint = await until("a complaint about the invalid object", 20_000, async () => {
+        const text = await fleet.member("east").complaints(namespace, "HTTPRouteGroup", "poison");
+        return text !== "" && text;
       });
-      expect(events).toContain("Warning");
+      expect(complaint).toMatch(/pathRegex/);
     }));
 
-  test("pods that are created while both agents restart get their sidecars", () =>
+  test.runIf(onClusters)("pods that are created while both agents restart get their sidecars", () =>
     withScene("e2e-restart", ["north"], async (scene) => {
       const { namespace, image } = scene;
-      const north = scene.cluster("north");
+      const north = asClusters(fleet).up.fleet.cluster("north");
       await north.kubectl(["rollout", "restart", "deploy/isthmus-agent", "-n", "isthmus-system"]);
       await scene.apply("north", workload({ namespace, name: "web", image, replicas: 3 }));
       await scene.ready("north");
-      await north.kubectl(["rollout", "status", "deploy/isthmus-agent", "-n", "isthmus-system", "--timeout=90s"], {
-        timeoutMs: 95_000,
-      });
+      await fleet.member("north").agentsBack();
       const template = "jsonpath={.items[*].metadata.labels.isthmus\\.dev/injected}";
       const injected = await north.kubectl(["get", "pods", "-n", namespace, "-l", "app=web", "-o", template]);
       expect(injected.trim().split(" ")).toEqual(["true", "true", "true"]);
-    }));
+    }),
+  );
 });
 
 describe.concurrent("the command line", () => {
-  const data = () => ["--data", up.fleet.hub.dataDir];
+  const data = () => ["--data", fleet.hub.dataDir];
 
   test("shows the fleet on one screen and as JSON", async () => {
-    const status = JSON.parse(await up.product.isthmus(["status", "-o", "json", ...data()])) as {
+    const status = JSON.parse(await fleet.product.isthmus(["status", "-o", "json", ...data()])) as {
       readonly clusters: readonly { readonly cluster: string; readonly state: string }[];
     };
     const connected = status.clusters.filter(({ state }) => state === "connected").map(({ cluster }) => cluster);
     expect(connected.sort()).toEqual(["east", "north", "west"]);
-    expect(await up.product.isthmus(["status", ...data()])).toMatch(/CLUSTER +STATE/);
+    expect(await fleet.product.isthmus(["status", ...data()])).toMatch(/CLUSTER +STATE/);
   });
 
   test("refuses a cluster name that is taken or no DNS label, with a code and a next step", async () => {
-    expect(await up.product.refusal(["token", "create", "east", ...data()])).toMatch(/error ISTHMUS_\w+: .*east/);
-    expect(await up.product.refusal(["token", "create", "Not_A_Label", ...data()])).toMatch(
+    expect(await fleet.product.refusal(["token", "create", "east", ...data()])).toMatch(/error ISTHMUS_\w+: .*east/);
+    expect(await fleet.product.refusal(["token", "create", "Not_A_Label", ...data()])).toMatch(
       /error ISTHMUS_CLUSTER_NAME/,
     );
   });
 
-  test("refuses a token that is cut off, one that has expired, and one for another cluster", async () => {
+  // a site's own refusals are in sites.e2e.ts
+  test.runIf(onClusters)("refuses a token that is cut off, and one that has expired", async () => {
     const folder = mkdtempSync(join(tmpdir(), "isthmus-token-"));
     try {
       const file = join(folder, "token");
-      await up.product.isthmus(["token", "create", "south", ...data(), "--ttl", "1s", "--out", file]);
+      await fleet.product.isthmus(["token", "create", "south", ...data(), "--ttl", "1s", "--out", file]);
       const whole = readFileSync(file, "utf8");
       writeFileSync(file, whole.slice(0, 40), { mode: 0o600 });
       const joinWith = ["join", "--token-file", file, "--context", "east"];
-      expect(await up.product.refusal(joinWith)).toMatch(/error ISTHMUS_TOKEN_MALFORMED/);
+      expect(await fleet.product.refusal(joinWith)).toMatch(/error ISTHMUS_TOKEN_MALFORMED/);
       writeFileSync(file, whole, { mode: 0o600 });
       await until("the token to expire", 10_000, () => Promise.resolve(Date.now() > expiryOf(whole)));
-      expect(await up.product.refusal(joinWith)).toMatch(/error ISTHMUS_TOKEN_EXPIRED/);
+      expect(await fleet.product.refusal(joinWith)).toMatch(/error ISTHMUS_TOKEN_EXPIRED/);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
@@ -249,13 +252,12 @@ describe("on a calm fleet", () => {
     withScene("e2e-change", ["east", "west"], async (scene) => {
       await deployServer(scene, ["west"], [{ name: "all" }]);
       await deployClient(scene);
-      const client = scene.caller("east", "client");
+      const client = await scene.caller("east", "client");
       const url = importUrl("server", scene.namespace);
       await untilStatus(client, url, 200);
       const ask = () => client.request({ url, connection: "kept" });
       expect((await ask()).status).toBe(200);
-      const cluster = scene.cluster("west");
-      await cluster.kubectl(["delete", "traffictarget/server", "-n", scene.namespace, "--wait=true"]);
+      await scene.remove("west", "traffictarget/server");
       const cutMs = await timed(() =>
         until("403 on the open connection", 10_000, async () => (await ask()).status === 403),
       );

@@ -1,13 +1,13 @@
-// Whole parts of the fleet are lost while requests flow. One after the other, and last of the suite: each breaks what all
+// Whole parts of the fleet, of clusters or of sites, are lost while requests flow. One after the other, and last of the suite: each breaks what all
 // share, and mends it before the next.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { adoptHub, killHub, startHub } from "../joined/hub-process.ts";
-import type { ClustersUp } from "../joined/joined-fleet.ts";
-import { importUrl, openRunnersFleet, openScene, untilStatus, type Scene } from "../joined/scene.ts";
-import { until } from "../joined/until.ts";
-import { httpRouteGroup, serviceExport, trafficTarget, workload } from "../joined/workload.ts";
+import { importUrl, untilStatus } from "../stage/asking.ts";
+import type { Scene } from "../stage/fleet-under-test.ts";
+import { asClusters, openRunnersFleet, runnersFleetKind, type RunnersFleet } from "../stage/runners-fleet.ts";
+import { until } from "../stage/until.ts";
+import { httpRouteGroup, serviceExport, trafficTarget, workload } from "../stage/workload.ts";
 import type { Caller, LoadResult } from "../traffic/caller.ts";
 
 const NAMESPACE = "e2e-faults";
@@ -15,14 +15,15 @@ const NAMESPACE = "e2e-faults";
 const SLOWEST_MS = 1_200 * 3;
 const RPS = 50;
 
-let up: ClustersUp;
+const onClusters = runnersFleetKind() === "clusters";
+let fleet: RunnersFleet;
 let scene: Scene;
 let client: Caller;
 const url = importUrl("server", NAMESPACE);
 
 beforeAll(async () => {
-  up = await openRunnersFleet();
-  scene = await openScene(up, NAMESPACE, ["east", "west", "north"]);
+  fleet = await openRunnersFleet();
+  scene = await fleet.openScene(NAMESPACE, fleet.members);
   const { namespace, image } = scene;
   const rule = { kind: "HTTPRouteGroup", name: "server" } as const;
   const server = [
@@ -34,7 +35,7 @@ beforeAll(async () => {
   await Promise.all(["west", "north"].map((cluster) => scene.apply(cluster, server)));
   await scene.apply("east", workload({ namespace, name: "client", image }));
   await Promise.all(["east", "west", "north"].map((cluster) => scene.ready(cluster)));
-  client = scene.caller("east", "client");
+  client = await scene.caller("east", "client");
   await bothAnswer();
 }, 180_000);
 
@@ -65,32 +66,29 @@ function expectNoLoss({ failed, slowestMs, failures }: LoadResult): void {
   expect(slowestMs).toBeLessThan(SLOWEST_MS);
 }
 
-async function connectedClusters(): Promise<number> {
-  const text = await up.product.isthmus(["status", "-o", "json", "--data", up.fleet.hub.dataDir]);
+async function connectedMembers(): Promise<number> {
+  const text = await fleet.product.isthmus(["status", "-o", "json", "--data", fleet.hub.dataDir]);
   const { clusters } = JSON.parse(text) as { readonly clusters: readonly { readonly state: string }[] };
   return clusters.filter(({ state }) => state === "connected").length;
 }
 
 describe("no idempotent request is lost when", () => {
-  test("a whole cluster vanishes without a word (packets are dropped) and returns", async () => {
-    const load = await loadDuring(10, () => up.fleet.faults.blackhole("east", "west"));
+  test("a whole member vanishes without a word and returns", async () => {
+    const load = await loadDuring(10, () => fleet.blackhole("east", "west"));
     expectNoLoss(load);
-    await up.fleet.faults.heal("east", "west");
+    await fleet.heal("east", "west");
     await bothAnswer();
   });
 
-  test("every gateway of a cluster is killed", async () => {
-    const west = scene.cluster("west");
-    const gateways = ["pods", "-n", "isthmus-system", "-l", "app.kubernetes.io/name=isthmus-gateway"];
-    expectNoLoss(await loadDuring(10, () => west.kubectl(["delete", ...gateways, "--force", "--grace-period=0"])));
+  test("every gateway of a member is killed", async () => {
+    expectNoLoss(await loadDuring(10, () => fleet.member("west").killGateways()));
     await bothAnswer();
   });
 
   test("the hub is killed, and it takes up where it was", async () => {
-    const hub = await adoptHub(up.fleet);
-    expectNoLoss(await loadDuring(8, () => killHub(hub)));
-    await startHub(up.fleet);
-    await until("all clusters to be connected again", 60_000, async () => (await connectedClusters()) === 3);
+    expectNoLoss(await loadDuring(8, () => fleet.hub.kill()));
+    await fleet.hub.start();
+    await until("all members to be connected again", 60_000, async () => (await connectedMembers()) === 3);
   });
 
   test("Redis is killed: the hub starts it again and no export is lost", async () => {
@@ -106,28 +104,27 @@ describe("no idempotent request is lost when", () => {
     await until("the same services as before", 30_000, async () => (await services().catch(() => "")) === before);
   });
 
-  test("both agents of the calling cluster are deleted while the hub is away: identity and imports are kept", async () => {
-    const east = scene.cluster("east");
-    await killHub(await adoptHub(up.fleet));
-    const agents = ["-n", "isthmus-system", "-l", "app.kubernetes.io/name=isthmus-agent"];
-    const fault = () => east.kubectl(["delete", "pods", ...agents, "--force", "--grace-period=0"]);
-    expectNoLoss(await loadDuring(8, fault));
-    await east.kubectl(["rollout", "status", "deploy/isthmus-agent", "-n", "isthmus-system", "--timeout=90s"], {
-      timeoutMs: 95_000,
-    });
-    const imports = await east.kubectl(["get", "serviceimports", "-n", NAMESPACE, "-o", "name"]);
-    expect(imports).toContain("/server");
+  test("every agent of the calling member is killed while the hub is away: identity and imports are kept", async () => {
+    const east = fleet.member("east");
+    await fleet.hub.kill();
+    expectNoLoss(await loadDuring(8, () => east.killAgents()));
+    await east.agentsBack();
+    if (onClusters) {
+      const cluster = asClusters(fleet).up.fleet.cluster("east");
+      const imports = await cluster.kubectl(["get", "serviceimports", "-n", NAMESPACE, "-o", "name"]);
+      expect(imports).toContain("/server");
+    }
     // a sidecar that starts now, from what the new agents kept
-    await east.kubectl(["rollout", "restart", "deploy/client", "-n", NAMESPACE]);
+    await scene.restartPods("east", "client");
     await scene.ready("east");
-    client = scene.caller("east", "client");
+    client = await scene.caller("east", "client");
     await bothAnswer();
-    await startHub(up.fleet);
-    await until("all clusters to be connected again", 60_000, async () => (await connectedClusters()) === 3);
+    await fleet.hub.start();
+    await until("all members to be connected again", 60_000, async () => (await connectedMembers()) === 3);
   });
 
-  test("the API server of a serving cluster hangs", async () => {
-    const { faults } = scene.cluster("west");
+  test.runIf(onClusters)("the API server of a serving cluster hangs", async () => {
+    const { faults } = asClusters(fleet).up.fleet.cluster("west");
     try {
       expectNoLoss(await loadDuring(8, () => faults.stopProgram("kube-apiserver")));
     } finally {
@@ -137,7 +134,7 @@ describe("no idempotent request is lost when", () => {
 });
 
 async function services(): Promise<string> {
-  const text = await up.product.isthmus(["services", "-o", "json", "--data", up.fleet.hub.dataDir]);
+  const text = await fleet.product.isthmus(["services", "-o", "json", "--data", fleet.hub.dataDir]);
   const { services: list } = JSON.parse(text) as {
     readonly services: readonly { readonly namespace: string; readonly name: string }[];
   };
@@ -146,5 +143,5 @@ async function services(): Promise<string> {
 
 /** The embedded Redis of this fleet's hub: its pid file is in the hub's data folder. */
 function redisPid(): number {
-  return Number(readFileSync(join(up.fleet.hub.dataDir, "redis", "redis.pid"), "utf8"));
+  return Number(readFileSync(join(fleet.hub.dataDir, "redis", "redis.pid"), "utf8"));
 }

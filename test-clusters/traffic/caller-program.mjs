@@ -1,10 +1,12 @@
-// Runs inside a pod (`node --input-type=module -e`), so it may import node:* only. Reads one JSON command a line,
-// answers one JSON line each. Requests go out as the pod's application would send them, through its sidecar.
+// Runs inside a pod or beside a sidecar (`node --input-type=module -e`), so it may import node:* only. Reads one JSON
+// command a line, answers one JSON line each. Requests go out as the workload's application would send them: to the
+// address that its name resolves to, or, where HTTP_PROXY names the sidecar, to that.
 import http from "node:http";
 import net from "node:net";
 import { createInterface } from "node:readline";
 
 const keptAgents = new Map();
+const proxy = process.env.HTTP_PROXY ? new URL(process.env.HTTP_PROXY) : undefined;
 
 /** "new": a connection of its own; any other name: one kept-alive connection that later requests of that name reuse. */
 function agentFor(connection) {
@@ -18,8 +20,8 @@ function request({ url, method = "GET", headers = {}, body, connection, timeoutM
   const started = performance.now();
   return new Promise((resolve) => {
     const done = (answer) => resolve({ ms: performance.now() - started, ...answer });
-    const options = { method, headers, agent: agent ?? agentFor(connection), timeout: timeoutMs, path: rawPath(url) };
-    const sent = http.request(url, options, (response) => {
+    const options = { ...placeOf(url, headers), method, agent: agent ?? agentFor(connection), timeout: timeoutMs };
+    const sent = http.request(options, (response) => {
       const chunks = [];
       response.on("data", (chunk) => chunks.push(chunk));
       response.on("error", (error) => done({ error: error.code ?? error.message }));
@@ -33,10 +35,16 @@ function request({ url, method = "GET", headers = {}, body, connection, timeoutM
   });
 }
 
-/** The path exactly as given: `new URL` would resolve `..` before Envoy sees it. */
-function rawPath(url) {
-  const match = /^[a-z]+:\/\/[^/]+(\/.*)?$/.exec(url);
-  return match?.[1] ?? "/";
+/** The path goes out exactly as given: `new URL` would resolve `..` before Envoy sees it. */
+function placeOf(url, headers) {
+  const [, authority, path = "/"] = /^[a-z]+:\/\/([^/]+)(\/.*)?$/.exec(url);
+  if (proxy === undefined) {
+    const { hostname, port } = new URL(url);
+    return { hostname, port, path, headers };
+  }
+  // RFC 9112, 3.2.2: a proxy is asked with the whole URL
+  const whole = `http://${authority}${path}`;
+  return { hostname: proxy.hostname, port: proxy.port, path: whole, headers: { host: authority, ...headers } };
 }
 
 /** Open loop: requests start on schedule whether or not earlier ones were answered, so a stall is seen by all that wait. */

@@ -1,7 +1,8 @@
-// A pod that makes requests for a test: one `kubectl exec` holds a small program open, and every request is a line to
-// it, so a request costs what it costs an application and not a process start.
+// A workload that makes requests for a test: a small program runs where its application runs (in its pod, or beside its
+// sidecar), and every request is a line to it, so a request costs what it costs an application and not a process start.
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
 import { readFileSync } from "node:fs";
+import process from "node:process";
 import { createInterface } from "node:readline";
 
 export interface RequestOptions {
@@ -70,37 +71,21 @@ export interface Caller {
   close(): void;
 }
 
+/** How the program is started at the workload's place. */
 export interface CallerPlace {
-  readonly kubectl: string;
-  readonly kubeconfigPath: string;
-  readonly context: string;
-  readonly namespace: string;
-  /** `deploy/NAME` or a pod's name. */
-  readonly target: string;
-  readonly container: string;
+  readonly command: string;
+  /** Before what Node is given. */
+  readonly args: readonly string[];
+  readonly env?: NodeJS.ProcessEnv;
+  /** For messages: `east/shop/storefront`. */
+  readonly name: string;
 }
 
 const program = readFileSync(new URL("./caller-program.mjs", import.meta.url), "utf8");
 
-function execArguments(place: CallerPlace): readonly string[] {
-  const where = ["--kubeconfig", place.kubeconfigPath, "--context", place.context, "-n", place.namespace];
-  return [
-    ...where,
-    "exec",
-    "-i",
-    place.target,
-    "-c",
-    place.container,
-    "--",
-    "node",
-    "--input-type=module",
-    "-e",
-    program,
-  ];
-}
-
 export function openCaller(place: CallerPlace): Caller {
-  const child = spawn(place.kubectl, execArguments(place), { stdio: ["pipe", "pipe", "pipe"] });
+  const args = [...place.args, "--input-type=module", "-e", program];
+  const child = spawn(place.command, args, { stdio: ["pipe", "pipe", "pipe"], env: place.env ?? process.env });
   const waiting = new Map<number, { resolve: (answer: unknown) => void; reject: (error: Error) => void }>();
   let nextId = 0;
   const stderrText = watchEnd(child, (error) => {
@@ -115,7 +100,7 @@ export function openCaller(place: CallerPlace): Caller {
   const send = <T>(op: string, parameters: object): Promise<T> =>
     new Promise((resolve, reject) => {
       if (child.exitCode !== null) {
-        reject(new Error(`caller in ${place.context}/${place.namespace}/${place.target} has ended: ${stderrText()}`));
+        reject(new Error(`caller in ${place.name} has ended: ${stderrText()}`));
         return;
       }
       const id = (nextId += 1);
@@ -142,7 +127,7 @@ function watchEnd(child: ChildProcessWithoutNullStreams, ended: (error: Error) =
   child.stderr.on("data", (chunk: Buffer) => {
     text = (text + chunk.toString("utf8")).slice(-2000);
   });
-  child.on("error", (error) => ended(new Error("cannot start kubectl", { cause: error })));
+  child.on("error", (error) => ended(new Error("cannot start a caller", { cause: error })));
   child.on("close", (code) => ended(new Error(`caller ended with status ${String(code)}: ${text.trim()}`)));
   child.stdin.on("error", () => undefined); // EPIPE after the end: `close` reports the reason
   return () => text.trim();

@@ -1,5 +1,6 @@
 // Manifests of small workloads for scenarios: the shop program under any name, with what a test wants around it. Plain
 // Kubernetes, SMI and MCS objects, exactly as a user would write them.
+import type { Manifest } from "./fleet-under-test.ts";
 
 export interface WorkloadOptions {
   readonly namespace: string;
@@ -12,8 +13,6 @@ export interface WorkloadOptions {
   readonly tcp?: "echo" | "banner";
   readonly annotations?: Readonly<Record<string, string>>;
 }
-
-type Manifest = Readonly<Record<string, unknown>>;
 
 export const HTTP_PORT = 8080;
 export const TCP_PORT = 9000;

@@ -1,0 +1,184 @@
+// What only a site can do wrong: its manifests, its credential folders, its processes. Each row says what a person is told
+// and that nobody else notices.
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { credentialFile, workloadFolder } from "../../agent/site/credential-folder.ts";
+import { programOf, signalAll } from "../sites/process-table.ts";
+import type { SiteFleet } from "../sites/site-fleet.ts";
+import { importUrl, untilStatus } from "../stage/asking.ts";
+import type { Scene } from "../stage/fleet-under-test.ts";
+import { asSites, openRunnersFleet } from "../stage/runners-fleet.ts";
+import { until } from "../stage/until.ts";
+import { httpRouteGroup, serviceExport, trafficTarget, workload } from "../stage/workload.ts";
+import type { Caller } from "../traffic/caller.ts";
+
+const namespace = "e2e-sites";
+const url = importUrl("server", namespace);
+let fleet: SiteFleet;
+let scene: Scene;
+let client: Caller;
+let folder: string;
+
+/** `server` with two replicas in west, and `client` in east. */
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "isthmus-e2e-rows-"));
+  fleet = asSites(await openRunnersFleet());
+  scene = await fleet.openScene(namespace, ["east", "west"]);
+  const { image } = scene;
+  const rule = { kind: "HTTPRouteGroup", name: "server" } as const;
+  await scene.apply("west", [
+    ...workload({ namespace, name: "server", image, replicas: 2 }),
+    serviceExport(namespace, "server"),
+    httpRouteGroup(namespace, "server", [{ name: "all" }]),
+    trafficTarget({ namespace, name: "server", to: "server", from: ["client"], sourceClusters: "east", rule }),
+  ]);
+  await scene.apply("east", workload({ namespace, name: "client", image }));
+  await Promise.all(["east", "west"].map((member) => scene.ready(member)));
+  client = await scene.caller("east", "client");
+  await untilStatus(client, url, 200);
+});
+
+afterAll(async () => {
+  await scene.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function problemsOf(member: string): Promise<string> {
+  return JSON.stringify(await fleet.site(member).debug("problems"));
+}
+
+function told(member: string, pattern: RegExp): Promise<string> {
+  return until(`${member} to say ${pattern.source}`, 20_000, async () => {
+    const text = await problemsOf(member);
+    return pattern.test(text) && text;
+  });
+}
+
+function gone(member: string, pattern: RegExp): Promise<unknown> {
+  return until(
+    `${member} to say no more ${pattern.source}`,
+    20_000,
+    async () => !pattern.test(await problemsOf(member)),
+  );
+}
+
+const runs = (...more: readonly string[]) => ["run", "--account", "server", "--namespace", namespace, ...more];
+const endless = ["--", process.execPath, "-e", "setInterval(() => undefined, 1000)"];
+
+describe("a manifest", () => {
+  test("that turns bad is told with file and line, and what it said before stays in force", async () => {
+    const file = join(fleet.site("west").manifestsDir, `${namespace}.TrafficTarget.server.json`);
+    const good = await readFile(file, "utf8");
+    await writeFile(file, good.replace('"sources": [', '"sources": [ }'));
+    await told("west", /e2e-sites\.TrafficTarget\.server\.json:\d+/);
+    expect((await client.request({ url })).status).toBe(200);
+    await writeFile(file, good);
+    await gone("west", /e2e-sites\.TrafficTarget\.server\.json/);
+    expect((await client.request({ url })).status).toBe(200);
+  });
+
+  test("that takes a name which another file has is told where both are, and the first stays in force", async () => {
+    const { manifestsDir } = fleet.site("west");
+    const file = join(manifestsDir, "zz-second.yaml");
+    const second = workload({ namespace, name: "server", image: "any" }).filter(({ kind }) => kind === "Service");
+    await writeFile(file, JSON.stringify(second[0]));
+    await told("west", /zz-second\.yaml:1.*e2e-sites\.Service\.server\.json:\d+/);
+    expect((await client.request({ url })).status).toBe(200);
+    await rm(file);
+    await gone("west", /zz-second/);
+  });
+
+  test("folder that disappears freezes what was read, which is said, and nothing is lost", async () => {
+    const { manifestsDir } = fleet.site("west");
+    await rename(manifestsDir, `${manifestsDir}.away`);
+    await told("west", /ISTHMUS_MANIFESTS_FROZEN/);
+    expect((await client.request({ url })).status).toBe(200);
+    await rename(`${manifestsDir}.away`, manifestsDir);
+    await gone("west", /ISTHMUS_MANIFESTS_FROZEN/);
+    expect((await client.request({ url })).status).toBe(200);
+  });
+});
+
+describe("a workload", () => {
+  const replica = "server-0";
+  const processName = `west.${namespace}.${replica}`;
+  const bystander = () => client.load({ url, rps: 20, seconds: 4 });
+
+  test("that hangs is not called any more, and no request is lost once that is known", async () => {
+    const hung = (await fleet.processes.family(processName)).filter((each) =>
+      each.argv.join(" ").includes("shop/main.ts"),
+    );
+    const application = hung.filter((each) => programOf(each) === "node" && !each.argv.includes("run"));
+    expect(application).toHaveLength(1);
+    signalAll(application, "SIGSTOP");
+    try {
+      await until("only the other replica to answer", 20_000, async () => {
+        const answers = await Promise.all(Array.from({ length: 6 }, () => client.request({ url, timeoutMs: 1_000 })));
+        return answers.every(({ status, headers }) => status === 200 && headers?.["x-shop-pod"] === "server-1");
+      });
+      expect(await bystander()).toMatchObject({ failed: 0 });
+    } finally {
+      signalAll(application, "SIGCONT");
+    }
+    await until("both replicas to answer", 20_000, async () => {
+      const { headers } = await client.request({ url });
+      return headers?.["x-shop-pod"] === replica;
+    });
+  });
+
+  test("of a name that runs already is refused, with the process that has it", async () => {
+    const { dataDir } = fleet.site("west");
+    const refusal = await fleet.product.refusal([...runs("--name", replica, "--data", dataDir), ...endless]);
+    expect(refusal).toMatch(/ISTHMUS_WORKLOAD_TAKEN.*\d+/);
+  });
+
+  test("whose token others may read is refused", async () => {
+    const copy = join(folder, "open");
+    const from = workloadFolder(fleet.site("west").dataDir, { namespace, name: replica });
+    await mkdir(copy, { mode: 0o700 });
+    for (const name of Object.values(credentialFile))
+      await writeFile(join(copy, name), await readFile(join(from, name)));
+    await chmod(join(copy, credentialFile.token), 0o644);
+    const refusal = await fleet.product.refusal([...runs("--name", replica, "--credential", copy), ...endless]);
+    expect(refusal).toMatch(/ISTHMUS_CREDENTIAL_MODE.*644/);
+  });
+
+  test("without an Envoy is refused with what to do", async () => {
+    const { dataDir } = fleet.site("west");
+    const wish = runs("--name", "no-envoy", "--data", dataDir, "--envoy", join(folder, "no-envoy"));
+    expect(await fleet.product.refusal([...wish, ...endless])).toMatch(/ISTHMUS_ENVOY_MISSING/);
+  });
+
+  test("that starts while the agent restarts gets its sidecar", async () => {
+    const west = fleet.site("west");
+    await west.killAgents();
+    await scene.stopPods("west", "server");
+    const started = scene.startPods("west", "server", 2);
+    await west.agentsBack();
+    await started;
+    await scene.ready("west");
+    await untilStatus(client, url, 200);
+  });
+});
+
+describe("a site", () => {
+  test("whose port is taken says so", async () => {
+    const { place, manifestsDir, tokenFile } = fleet.site("east");
+    const options = ["--data", join(folder, "second"), "--manifests", manifestsDir, "--token-file", tokenFile];
+    const at = ["--address", place.address, "--gateway", `${place.address}:${place.gatewayPort}`];
+    expect(await fleet.product.refusal(["site", ...options, ...at])).toMatch(/ISTHMUS_\w+: .*\b150?14|in use|taken/);
+  });
+
+  test("refuses a token that is cut off", async () => {
+    const tokenFile = join(folder, "south.token");
+    await fleet.product.isthmus(["token", "create", "south", "--data", fleet.hub.dataDir, "--out", tokenFile]);
+    await writeFile(tokenFile, (await readFile(tokenFile, "utf8")).slice(0, 40));
+    const { address } = fleet.site("east").place;
+    const options = ["--data", join(folder, "south"), "--manifests", folder, "--token-file", tokenFile];
+    const at = ["--address", address, "--ads-port", "15228", "--admin-port", "15114", "--gateway", `${address}:15543`];
+    expect(await fleet.product.refusal(["site", ...options, ...at])).toMatch(/error ISTHMUS_TOKEN_MALFORMED/);
+  });
+});

@@ -1,0 +1,2 @@
+// The domain of every fleet that is brought up here.
+export const fleetDomain = "acme.mesh";
