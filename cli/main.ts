@@ -2,40 +2,42 @@
 // into one line and exit status 1.
 import { Command, CommanderError, Option } from "commander";
 import { UserError } from "../shared/errors.ts";
-import { auditCommand } from "./commands/audit.ts";
-import { clustersCommand } from "./commands/clusters.ts";
-import { confirmRestoreCommand } from "./commands/confirm-restore.ts";
-import { hubCommand } from "./commands/hub.ts";
-import { initCommand } from "./commands/init.ts";
-import { joinCommand } from "./commands/join.ts";
-import { acceptCommand, rejectCommand, revokeCommand } from "./commands/membership.ts";
-import { servicesCommand } from "./commands/services.ts";
-import { statusCommand } from "./commands/status.ts";
-import { tokenCommand } from "./commands/token.ts";
-import { versionCommand } from "./commands/version.ts";
 import { describeError, errorLine, type Streams } from "./output.ts";
 
 const formats = ["text", "json"] as const;
 
-function program(streams: Streams): Command {
+/** Ends this program with another status than 0 though nothing failed: `isthmus run` passes the application's on. */
+type EndWith = (status: number) => void;
+type MakeCommand = (streams: Streams, endWith: EndWith) => Command;
+
+/** Loaded when asked for: each brings its own world along, and some live for days in little memory. In the order of the help. */
+const commandsByName: Readonly<Record<string, () => Promise<MakeCommand>>> = {
+  init: async () => (await import("./commands/init.ts")).initCommand,
+  hub: async () => (await import("./commands/hub.ts")).hubCommand,
+  token: async () => (await import("./commands/token.ts")).tokenCommand,
+  join: async () => (await import("./commands/join.ts")).joinCommand,
+  run: async () => (await import("./commands/run.ts")).runCommandOf,
+  accept: async () => (await import("./commands/membership.ts")).acceptCommand,
+  reject: async () => (await import("./commands/membership.ts")).rejectCommand,
+  revoke: async () => (await import("./commands/membership.ts")).revokeCommand,
+  status: async () => (await import("./commands/status.ts")).statusCommand,
+  clusters: async () => (await import("./commands/clusters.ts")).clustersCommand,
+  services: async () => (await import("./commands/services.ts")).servicesCommand,
+  audit: async () => (await import("./commands/audit.ts")).auditCommand,
+  "confirm-restore": async () => (await import("./commands/confirm-restore.ts")).confirmRestoreCommand,
+  version: async () => (await import("./commands/version.ts")).versionCommand,
+};
+
+/** The named command alone, or all of them when none is named. */
+async function program(name: string, streams: Streams, endWith: EndWith): Promise<Command> {
   const root = new Command("isthmus")
     .description("joins Kubernetes clusters into one fleet: mutual TLS across clusters, policy, failover")
     .showHelpAfterError(false);
-  const commands = [
-    initCommand(streams),
-    hubCommand(streams),
-    tokenCommand(streams),
-    joinCommand(streams),
-    acceptCommand(streams),
-    rejectCommand(streams),
-    revokeCommand(streams),
-    statusCommand(streams),
-    clustersCommand(streams),
-    servicesCommand(streams),
-    auditCommand(streams),
-    confirmRestoreCommand(streams),
-    versionCommand(streams),
-  ];
+  const named = Object.hasOwn(commandsByName, name) ? commandsByName[name] : undefined;
+  const loaded = await Promise.all(
+    (named === undefined ? Object.values(commandsByName) : [named]).map((load) => load()),
+  );
+  const commands = loaded.map((make) => make(streams, endWith));
   for (const command of commands) root.addCommand(command);
   for (const command of commands.flatMap((command) => [command, ...command.commands])) {
     // a parent with the same option would take it from its subcommand
@@ -62,22 +64,25 @@ export async function main(argv: readonly string[]): Promise<void> {
 
 /** Runs one command to its end; the exit status. */
 export async function runCommand(words: readonly string[], streams: Streams): Promise<number> {
+  let ending = 0;
   try {
-    await program(streams).parseAsync(words, { from: "user" });
+    const root = await program(words[0] ?? "", streams, (status) => (ending = status));
+    await root.parseAsync(words, { from: "user" });
   } catch (error) {
     const failure = error instanceof CommanderError ? usageError(error) : error;
     if (failure === undefined) return 0;
     streams.stderr(`${asksJson(words) ? JSON.stringify({ error: describeError(failure) }) : errorLine(failure)}\n`);
-    return 1;
+    return ending === 0 ? 1 : ending;
   }
-  return 0;
+  return ending;
 }
 
 /** Read here once more, because a command line that cannot be parsed has no options. */
 function asksJson(words: readonly string[]): boolean {
-  return words.some(
+  const own = words.includes("--") ? words.slice(0, words.indexOf("--")) : words;
+  return own.some(
     (word, at) =>
-      ["-ojson", "--output=json"].includes(word) || (["-o", "--output"].includes(word) && words[at + 1] === "json"),
+      ["-ojson", "--output=json"].includes(word) || (["-o", "--output"].includes(word) && own[at + 1] === "json"),
   );
 }
 

@@ -88,6 +88,17 @@ module.exports = {
       to: { dependencyTypes: ["npm-dev"], dependencyTypesNot: ["type-only"] },
     },
     {
+      name: "run-is-light",
+      comment:
+        "`isthmus run` lives beside every workload of a site: it reads files and starts processes, and must not weigh more",
+      severity: "error",
+      from: { path: "^cli/commands/run\\.ts$" },
+      to: {
+        path: "^node_modules/(@kubernetes|@grpc|@peculiar|protobufjs|ioredis|express|prom-client|yaml)/",
+        reachable: true,
+      },
+    },
+    {
       name: "resolvable",
       comment: "an import that does not resolve fails only when the line runs",
       severity: "error",

@@ -1,0 +1,59 @@
+// Envoy's admin interface on its Unix socket: readiness, draining, counters. The socket's folder is the access control.
+import { request } from "node:http";
+
+/** The admin thread answers in a millisecond; one that does not is as good as gone. */
+const ANSWER_MS = 2000;
+
+export interface AdminAnswer {
+  readonly status: number;
+  readonly body: string;
+}
+
+/** Undefined when nobody answers: Envoy is not there yet, or no more. */
+export function askAdmin(socketPath: string, method: "GET" | "POST", path: string): Promise<AdminAnswer | undefined> {
+  return new Promise((resolve) => {
+    const call = request({ socketPath, method, path, timeout: ANSWER_MS, agent: false }, (response) => {
+      const chunks: Buffer[] = [];
+      response.on("data", (chunk: Buffer) => chunks.push(chunk));
+      response.on("end", () =>
+        resolve({ status: response.statusCode ?? 0, body: Buffer.concat(chunks).toString("utf8") }),
+      );
+      response.on("error", () => resolve(undefined));
+    });
+    call.on("timeout", () => call.destroy());
+    call.on("error", () => resolve(undefined));
+    call.end();
+  });
+}
+
+/** 200 once every listener and cluster of the first configuration is there. */
+export async function isReady(socketPath: string): Promise<boolean> {
+  return (await askAdmin(socketPath, "GET", "/ready"))?.status === 200;
+}
+
+/** Tells callers to go elsewhere (GOAWAY, `connection: close`); calls out go on, for the application still answers. */
+export async function startDraining(socketPath: string): Promise<void> {
+  await askAdmin(socketPath, "POST", "/drain_listeners?graceful&inboundonly&skip_exit");
+}
+
+/**
+ * Calls of others that are being answered: HTTP requests, and connections that are not HTTP. An idle HTTP connection is not one: its
+ * caller may keep it for ever. Undefined when Envoy does not answer.
+ */
+export async function callsTaken(socketPath: string): Promise<number | undefined> {
+  const filter = encodeURIComponent("^(listener|http)\\..*\\.downstream_(cx|rq)_active$");
+  const answer = await askAdmin(socketPath, "GET", `/stats?format=json&filter=${filter}`);
+  return answer?.status === 200 ? countCalls(answer.body) : undefined;
+}
+
+/** Names as agent/xds/inbound.ts gives them. Pure. */
+export function countCalls(statsJson: string): number {
+  const { stats } = JSON.parse(statsJson) as {
+    readonly stats: readonly { readonly name?: string; readonly value?: number }[];
+  };
+  const byName = new Map(stats.map(({ name = "", value = 0 }) => [name, value]));
+  const sum = (unit: string) =>
+    ["http.inbound", "http.inbound-plaintext"].reduce((all, name) => all + (byName.get(`${name}.${unit}`) ?? 0), 0);
+  const connections = byName.get("listener.inbound.downstream_cx_active") ?? 0;
+  return sum("downstream_rq_active") + Math.max(0, connections - sum("downstream_cx_active"));
+}
