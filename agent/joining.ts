@@ -1,12 +1,12 @@
 // The agent's way into the fleet at its start: the kept identity, else a token. Replicas start together and share one
 // Secret: whoever loses a write goes on with what the other wrote, and the hub answers the same keys twice.
-import { readFile } from "node:fs/promises";
 import { backoffDelayMs } from "../shared/backoff.ts";
 import type { Clock } from "../shared/clock.ts";
 import { UserError } from "../shared/errors.ts";
 import { causeChain, type Log } from "../shared/log.ts";
 import { joinFleet } from "./hub/join.ts";
 import type { IdentityStore, JoinedIdentity } from "./identity/identity-state.ts";
+import { readToken } from "./join-token-file.ts";
 import { isApiError } from "./kube/api-error.ts";
 
 const retry = { baseMs: 200, maxMs: 5_000 };
@@ -49,15 +49,5 @@ async function attemptJoin(deps: JoiningDeps, signal: AbortSignal): Promise<Join
     if (isApiError(error)) return `waiting for the API server: ${causeChain(error).join("; ")}`;
     if (error instanceof UserError && error.code === "ISTHMUS_IDENTITY_CONFLICT") return "another replica is joining";
     throw error;
-  }
-}
-
-async function readToken(file: string): Promise<string | undefined> {
-  try {
-    const text = (await readFile(file, "utf8")).trim();
-    return text === "" ? undefined : text;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new UserError("ISTHMUS_TOKEN_FILE", `cannot read the join token in ${file}`, { cause: error });
   }
 }

@@ -1,5 +1,5 @@
 // A site's configuration: what a person gave, checked once, every mistake named. Called by `isthmus site` and by tests.
-import { mkdir, realpath, stat } from "node:fs/promises";
+import { mkdir, readdir, realpath, stat } from "node:fs/promises";
 import { isIP } from "node:net";
 import { UserError } from "../../shared/errors.ts";
 import type { LogLevel } from "../../shared/log.ts";
@@ -24,15 +24,14 @@ export interface SiteOptions {
 }
 
 export interface SiteConfig {
-  /** Absolute; exists, with mode 0700 if it was made here. */
+  /** Absolute; exists, and nobody else can read what is in it. */
   readonly dataDir: string;
-  /** Absolute; it may not exist yet, which is said and waited for. */
+  /** Absolute; it was there. If it goes later, what was read of it stays in force. */
   readonly manifestsDir: string;
   /** Read only while the site has not joined yet. */
   readonly tokenFile: string | undefined;
   /** Where ADS and the admin surface listen: an IP address. Sidecars are told to ask here. */
   readonly address: string;
-  /** 0: any free port (tests). */
   readonly adsPort: number;
   readonly adminPort: number;
   /** Where the gateway's Envoy listens. */
@@ -68,7 +67,7 @@ export async function parseSiteOptions(options: SiteOptions): Promise<SiteConfig
   const gatewayBind = socketAddress("--gateway", options.gateway ?? defaults.gateway);
   return {
     dataDir: await ownFolder(options.data),
-    manifestsDir: await realpath(options.manifests).catch(() => options.manifests),
+    manifestsDir: await manifestsFolder(options.manifests),
     tokenFile: options.tokenFile,
     address,
     adsPort: port("--ads-port", options.adsPort ?? defaults.adsPort),
@@ -83,12 +82,12 @@ export async function parseSiteOptions(options: SiteOptions): Promise<SiteConfig
   };
 }
 
-/** Keys live in it: it is made for this program's user alone, and one that others may enter is refused. */
+/** Keys live in it: it is made for this program's user alone, and one that others may list or write is refused. */
 async function ownFolder(path: string): Promise<string> {
   try {
     await mkdir(path, { recursive: true, mode: 0o700 });
     const { mode, uid } = await stat(path);
-    if ((mode & 0o077) !== 0 || uid !== process.getuid?.()) {
+    if ((mode & 0o066) !== 0 || uid !== process.getuid?.()) {
       throw new UserError(
         "ISTHMUS_FILE_MODE",
         `${path} is open to others (mode ${(mode & 0o777).toString(8)}, user ${uid})`,
@@ -102,6 +101,20 @@ async function ownFolder(path: string): Promise<string> {
     if (cause instanceof UserError) throw cause;
     const hint = "choose a folder that this program's user may make and write";
     throw new UserError("ISTHMUS_DATA_FOLDER", `cannot use ${path} as the site's data folder`, { cause, hint });
+  }
+}
+
+/** At the start a folder that is not there is a slip of the pen; later it is an accident to live through. */
+async function manifestsFolder(path: string): Promise<string> {
+  try {
+    const real = await realpath(path);
+    await readdir(real);
+    return real;
+  } catch (cause) {
+    throw new UserError("ISTHMUS_MANIFESTS", `cannot read the folder of manifests ${path}`, {
+      cause,
+      hint: `make it (it may be empty): mkdir -p ${path}`,
+    });
   }
 }
 
@@ -127,6 +140,6 @@ function socketAddress(flag: string, text: string): GatewayAddress {
 
 function port(flag: string, given: string | number): number {
   const number = typeof given === "number" ? given : /^\d{1,5}$/.test(given) ? Number(given) : NaN;
-  if (Number.isInteger(number) && number >= 0 && number <= 65_535) return number;
+  if (Number.isInteger(number) && number > 0 && number <= 65_535) return number;
   throw new UserError("ISTHMUS_OPTION", `${flag} ${given} is not a port`, { hint: "a number from 1 to 65535" });
 }

@@ -1,0 +1,85 @@
+// The documents of one manifest file, each with the line of any of its fields: what is wrong is said as `file:line: what was
+// expected`. Pure; called by manifest-file.ts.
+import { isNode, isPair, LineCounter, parseAllDocuments, type Document, type ParsedNode } from "yaml";
+import { err, ok, type Problem, type Result } from "../../shared/result.ts";
+
+export interface ManifestDocument {
+  readonly value: unknown;
+  /** Of a field such as `spec.ports[0].port`; of the nearest one around it when it is not there. */
+  readonly lineOf: (field: string) => number;
+}
+
+/** Far more than a folder of manifests needs, and little enough to be read in one turn of the event loop. */
+const MAX_TEXT_BYTES = 4 * 1024 * 1024;
+/** Aliases may not multiply: a billion laughs is eight lines. */
+const MAX_ALIASES = 100;
+
+export function readDocuments(file: string, text: string): Result<readonly ManifestDocument[]> {
+  if (Buffer.byteLength(text) > MAX_TEXT_BYTES)
+    return err([malformed(file, 1, `is larger than ${MAX_TEXT_BYTES} bytes; split it`)]);
+  const lines = new LineCounter();
+  const parsed = parseAllDocuments(text, { lineCounter: lines, prettyErrors: false });
+  if (!Array.isArray(parsed)) return ok([]);
+  const problems = parsed.flatMap((document) =>
+    document.errors.map(({ message, pos }) =>
+      malformed(file, lines.linePos(pos[0]).line, `not YAML: ${firstLine(message)}`),
+    ),
+  );
+  if (problems.length > 0) return err(problems);
+  const documents: ManifestDocument[] = [];
+  for (const document of parsed) {
+    const line = lines.linePos(document.contents?.range[0] ?? document.range[0]).line;
+    const value = valueOf(document);
+    if (value instanceof Error) return err([malformed(file, line, firstLine(value.message))]);
+    if (value !== null) documents.push({ value, lineOf: (field) => lineOf(document, lines, field) });
+  }
+  return ok(documents);
+}
+
+function malformed(file: string, line: number, message: string): Problem {
+  return { code: "ISTHMUS_MANIFEST", message: `${file}:${line}: ${message}` };
+}
+
+function valueOf(document: Document.Parsed): unknown {
+  try {
+    return document.toJS({ maxAliasCount: MAX_ALIASES });
+  } catch (error) {
+    return error instanceof Error ? error : new Error("cannot be read", { cause: error });
+  }
+}
+
+function firstLine(message: string): string {
+  return message.split("\n", 1)[0] ?? "";
+}
+
+function lineOf(document: Document.Parsed, lines: LineCounter, field: string): number {
+  const path = fieldPath(field);
+  for (let length = path.length; length > 0; length -= 1) {
+    const start = startOf(document, path.slice(0, length));
+    if (start !== undefined) return lines.linePos(start).line;
+  }
+  return lines.linePos(document.contents?.range[0] ?? 0).line;
+}
+
+/** The key's place rather than the value's: a block value begins on a later line than the field that a person looks for. */
+function startOf(document: Document.Parsed, path: readonly (string | number)[]): number | undefined {
+  const last = path.at(-1);
+  const around = path.length === 1 ? document.contents : document.getIn(path.slice(0, -1), true);
+  if (typeof last === "string" && isNode(around) && "items" in around) {
+    const pair = around.items.find(
+      (item) => isPair(item) && isNode(item.key) && "value" in item.key && item.key.value === last,
+    );
+    const key = isPair(pair) ? (pair.key as ParsedNode) : undefined;
+    return key?.range[0];
+  }
+  const node = document.getIn(path, true);
+  return isNode(node) ? node.range?.[0] : undefined;
+}
+
+/** `spec.ports[0].port` -> spec, ports, 0, port. Keys with dots in them end the search at the field around them. */
+export function fieldPath(field: string): readonly (string | number)[] {
+  return field
+    .split(/[.[\]]/)
+    .filter((part) => part !== "")
+    .map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+}

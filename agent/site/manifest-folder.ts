@@ -1,0 +1,114 @@
+// A folder of manifests, read live: the system says that something changed, a slow look makes up for what it did not say. A
+// folder that is gone freezes what was read; only a file that is gone from a folder that is there withdraws its objects.
+import { watch, type FSWatcher } from "node:fs";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Log } from "../../shared/log.ts";
+import type { Problem } from "../../shared/result.ts";
+import { readManifestFile, type ManifestFile } from "./manifest-file.ts";
+
+export interface ManifestFolder {
+  /** Looks at every file, reads those that changed. */
+  read(): Promise<void>;
+  /** In order of their names. */
+  files(): readonly ManifestFile[];
+  /** Of the folder itself. */
+  problems(): readonly Problem[];
+  close(): void;
+}
+
+export interface ManifestFolderOptions {
+  readonly path: string;
+  /** Shown before a file's name, so that a person knows which of the folders it is in. */
+  readonly prefix: string;
+  /** Something in the folder may have changed. */
+  readonly onEvent: () => void;
+  readonly log: Log;
+}
+
+const manifestName = /^[^.].*\.(yaml|yml|json)$/;
+
+interface Seen {
+  /** Of the file's version: equal means that it was not touched. */
+  readonly stamp: string;
+  readonly manifest: ManifestFile;
+}
+
+export function openManifestFolder(options: ManifestFolderOptions): ManifestFolder {
+  const { path, prefix } = options;
+  let seen = new Map<string, Seen>();
+  let files: readonly ManifestFile[] = [];
+  let problems: readonly Problem[] = [];
+  const watcher = folderWatcher(options);
+  const look = async () => {
+    await watcher.follow(); // before reading: what changes while we read is told
+    const names = (await readdir(path)).filter((name) => manifestName.test(name)).sort();
+    const next = new Map<string, Seen>();
+    const unreadable: Problem[] = [];
+    for (const name of names) {
+      const known = seen.get(name);
+      const found = await readOne(join(path, name), `${prefix}${name}`, known);
+      if (found !== undefined && "manifest" in found) next.set(name, found);
+      else if (found !== undefined) unreadable.push(found);
+      if (found !== undefined && !("manifest" in found) && known !== undefined) next.set(name, known);
+    }
+    seen = next;
+    problems = unreadable;
+    const manifests = [...next.values()].map(({ manifest }) => manifest);
+    if (manifests.length !== files.length || manifests.some((each, index) => each !== files[index])) files = manifests;
+  };
+  return {
+    read: async () => {
+      try {
+        await look();
+      } catch (error) {
+        const reason = error instanceof Error ? error.message : "unknown";
+        const message = `the folder ${path} cannot be read, what was read last stays in force: ${reason}`;
+        problems = [{ code: "ISTHMUS_MANIFESTS_FROZEN", message }];
+      }
+    },
+    files: () => files,
+    problems: () => problems,
+    close: () => watcher.close(),
+  };
+}
+
+/** Undefined: the file went away between the list and the look. */
+async function readOne(path: string, file: string, known: Seen | undefined): Promise<Seen | Problem | undefined> {
+  try {
+    const { mtimeMs, ctimeMs, size, ino } = await stat(path);
+    const stamp = `${ino} ${size} ${mtimeMs} ${ctimeMs}`;
+    if (known?.stamp === stamp) return known;
+    return { stamp, manifest: readManifestFile(file, await readFile(path, "utf8"), known?.manifest) };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT") return undefined;
+    return { code: "ISTHMUS_MANIFEST", message: `${file}:1: cannot be read: ${message}` };
+  }
+}
+
+/** A watch is on a folder, not on its name: another folder of that name needs another watch. */
+function folderWatcher({ path, onEvent, log }: ManifestFolderOptions) {
+  let watcher: FSWatcher | undefined;
+  let inode = "";
+  const close = () => {
+    watcher?.close();
+    watcher = undefined;
+    inode = "";
+  };
+  const follow = async () => {
+    const { dev, ino } = await stat(path);
+    const now = `${dev} ${ino}`;
+    if (watcher !== undefined && inode === now) return;
+    close();
+    try {
+      watcher = watch(path, { persistent: false }, onEvent);
+      watcher.on("error", close);
+      inode = now;
+    } catch (error) {
+      // too many watches on this machine: the slow look goes on
+      log.warn("no change events for a folder", { folder: path, reason: error instanceof Error ? error.message : "" });
+    }
+  };
+  return { follow, close };
+}

@@ -1,0 +1,111 @@
+// Which kinds of manifests a site reads, and what each becomes: the same records as in Kubernetes, by the same parsers.
+// Called by manifest-file.ts; pure.
+import { isObject, stringOf, fieldOf, type JsonObject } from "../kube/json.ts";
+import { parseEndpointSlice } from "../kube/parse/endpoint-slice.ts";
+import { readObject } from "../kube/parse/field-reader.ts";
+import { parseHttpRouteGroup } from "../kube/parse/http-route-group.ts";
+import { readName } from "../kube/parse/metadata.ts";
+import { parseServiceExport } from "../kube/parse/service-export.ts";
+import { parseService } from "../kube/parse/service.ts";
+import { parseTcpRoute } from "../kube/parse/tcp-route.ts";
+import { parseTrafficTarget } from "../kube/parse/traffic-target.ts";
+import { ok, rejected, type Result } from "../../shared/result.ts";
+import { parseWorkload, type WorkloadManifest } from "./workload.ts";
+import type {
+  ExportInput,
+  HttpRouteGroupInput,
+  ServiceInput,
+  SliceInput,
+  TcpRouteInput,
+  TrafficTargetInput,
+} from "../ir/inputs.ts";
+
+interface NamespaceName {
+  readonly namespace: "";
+  readonly name: string;
+}
+
+/** Records by kind. */
+export interface SiteRecords {
+  readonly Namespace: NamespaceName;
+  readonly Service: ServiceInput;
+  readonly EndpointSlice: SliceInput;
+  readonly ServiceExport: ExportInput;
+  readonly TrafficTarget: TrafficTargetInput;
+  readonly HTTPRouteGroup: HttpRouteGroupInput;
+  readonly TCPRoute: TcpRouteInput;
+  readonly Workload: WorkloadManifest;
+}
+
+export type SiteKind = keyof SiteRecords;
+
+interface KindRow {
+  readonly apiVersions: readonly string[];
+  readonly parse: (object: unknown) => Result<SiteRecords[SiteKind] | undefined>;
+}
+
+const kinds: { readonly [K in SiteKind]: KindRow } = {
+  Namespace: { apiVersions: ["v1"], parse: parseNamespaceName },
+  Service: { apiVersions: ["v1"], parse: parseService },
+  EndpointSlice: { apiVersions: ["discovery.k8s.io/v1"], parse: parseEndpointSlice },
+  ServiceExport: {
+    apiVersions: ["multicluster.x-k8s.io/v1beta1", "multicluster.x-k8s.io/v1alpha1"],
+    parse: parseServiceExport,
+  },
+  TrafficTarget: { apiVersions: ["access.smi-spec.io/v1alpha3"], parse: parseTrafficTarget },
+  HTTPRouteGroup: { apiVersions: ["specs.smi-spec.io/v1alpha4"], parse: parseHttpRouteGroup },
+  TCPRoute: { apiVersions: ["specs.smi-spec.io/v1alpha4"], parse: parseTcpRoute },
+  Workload: { apiVersions: ["isthmus.dev/v1alpha1"], parse: parseWorkload },
+};
+
+/** What the agent makes of the fleet itself: one that was dumped from a cluster is no mistake. */
+const leftOut: ReadonlySet<string> = new Set(["ServiceImport"]);
+/** Stands for "not written down": the site remembers when it first saw the export. */
+const NO_TIME = "1970-01-01T00:00:00Z";
+
+export interface SiteObject<K extends SiteKind = SiteKind> {
+  readonly kind: K;
+  /** Undefined: the object means nothing to the mesh. */
+  readonly record: SiteRecords[K] | undefined;
+}
+
+/** `ok(undefined)`: a kind that is left out without a word. */
+export function readSiteObject(value: unknown): Result<SiteObject | undefined> {
+  if (!isObject(value)) return rejected("ISTHMUS_MANIFEST", "expected an object with apiVersion, kind and metadata");
+  const [apiVersion, kind] = [stringOf(fieldOf(value, "apiVersion")), stringOf(fieldOf(value, "kind"))];
+  if (leftOut.has(kind)) return ok(undefined);
+  const row = isSiteKind(kind) ? kinds[kind] : undefined;
+  if (row === undefined || !isSiteKind(kind)) {
+    const expected = `a site reads ${Object.keys(kinds).join(", ")}`;
+    return rejected(unknownKindCode, `kind "${kind.slice(0, 64)}" is left out: ${expected}`, "kind");
+  }
+  if (!row.apiVersions.includes(apiVersion)) {
+    const expected = `expected apiVersion ${row.apiVersions.join(" or ")}`;
+    return rejected(unknownKindCode, `${kind} of "${apiVersion.slice(0, 64)}" is left out: ${expected}`, "apiVersion");
+  }
+  const parsed = row.parse(withDefaults(kind, value));
+  return parsed.ok ? ok({ kind, record: parsed.value }) : parsed;
+}
+
+export const unknownKindCode = "ISTHMUS_MANIFEST_KIND";
+
+function isSiteKind(kind: string): kind is SiteKind {
+  return Object.hasOwn(kinds, kind);
+}
+
+/** What an API server would have filled in before anybody reads the object. */
+function withDefaults(kind: SiteKind, value: JsonObject): JsonObject {
+  const given = fieldOf(value, "metadata");
+  if (!isObject(given)) return value;
+  const metadata = { ...(kind === "Namespace" ? {} : { namespace: "default" }), creationTimestamp: NO_TIME, ...given };
+  if (kind !== "Service") return { ...value, metadata };
+  const spec = fieldOf(value, "spec");
+  const clusterIp = fieldOf(spec, "clusterIP");
+  if (!isObject(spec) || typeof clusterIp !== "string" || spec["clusterIPs"] !== undefined)
+    return { ...value, metadata };
+  return { ...value, metadata, spec: { ...spec, clusterIPs: [clusterIp] } };
+}
+
+function parseNamespaceName(object: unknown): Result<NamespaceName> {
+  return readObject(object, (root) => ({ namespace: "", name: readName(root.at("metadata").at("name")) }));
+}

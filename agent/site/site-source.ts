@@ -1,0 +1,215 @@
+// What a site knows, kept up to date: folders read, numbers given, workloads watched, put together as the inputs of the mesh.
+// One loop does everything in order, woken by whatever may have changed; it holds no rule of its own.
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import type { Clock } from "../../shared/clock.ts";
+import { causeChain, type Log } from "../../shared/log.ts";
+import { sleepOrWake } from "../../shared/pause.ts";
+import type { GatewayAddress } from "../../shared/registry.ts";
+import type { Problem } from "../../shared/result.ts";
+import type { ServiceInput } from "../ir/inputs.ts";
+import { share } from "../ir/sharing.ts";
+import type { PlatformInputs } from "../platform.ts";
+import { allocate, withoutPort, type Allocations } from "./allocations.ts";
+import { foreignServices } from "./derived-services.ts";
+import { createHealthChecks, type HealthChecks } from "./health-checks.ts";
+import type { LoopbackRange } from "./loopback-range.ts";
+import { freeProxyPorts, isRoot, lowestUnprivilegedPort } from "./machine.ts";
+import { openManifestFolder, type ManifestFolder } from "./manifest-folder.ts";
+import { removeDead } from "./registrations.ts";
+import { allocationFile, exportTimesFile, isForAPerson } from "./site-files.ts";
+import { objectKey, siteInputs, siteServices, type Machine } from "./site-inputs.ts";
+import { collectObjects, noObjects, type SiteObjects } from "./site-objects.ts";
+
+export interface SiteSourceOptions {
+  readonly dataDir: string;
+  readonly manifestsDir: string;
+  readonly range: LoopbackRange | undefined;
+  readonly gatewayBind: GatewayAddress;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+export interface SiteSource {
+  /** Undefined until everything was read once and every workload with a health check was asked once. */
+  inputs(): PlatformInputs | undefined;
+  objects(): SiteObjects;
+  /** Every file is as good as what is in force: nothing is missing that is only misspelt. */
+  isWhole(): boolean;
+  /** Every folder was read once. */
+  readonly whenRead: Promise<unknown>;
+  problems(): readonly Problem[];
+  onChange(listener: () => void): () => void;
+  /** Services that stand for imports, as they should be from now on. */
+  setDerived(derived: readonly ServiceInput[]): void;
+  readonly health: HealthChecks;
+  /** Runs until the signal aborts. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** Also how long a registration may outlive its process. */
+const LEVEL_CHECK_MS = 1_000;
+
+interface Levels {
+  objects: SiteObjects;
+  derived: readonly ServiceInput[];
+  allocations: Allocations;
+  exportedAtMs: Readonly<Record<string, number>>;
+  inputs: PlatformInputs | undefined;
+  problems: readonly Problem[];
+}
+
+interface Parts {
+  readonly options: SiteSourceOptions;
+  readonly levels: Levels;
+  readonly folders: readonly ManifestFolder[];
+  readonly registeredDir: string;
+  readonly health: HealthChecks;
+  readonly machine: Machine;
+  readonly changed: () => void;
+}
+
+export async function openSiteSource(options: SiteSourceOptions): Promise<SiteSource> {
+  const listeners = new Set<() => void>();
+  let wake = Promise.withResolvers<undefined>();
+  const nudge = () => {
+    wake.resolve(undefined);
+    wake = Promise.withResolvers<undefined>();
+  };
+  const changed = () => {
+    for (const listener of listeners) listener();
+  };
+  const parts = await openParts(options, nudge, changed);
+  const { levels, health } = parts;
+  const read = Promise.withResolvers<undefined>();
+  const loop = async (signal: AbortSignal) => {
+    while (!signal.aborted) {
+      const woken = wake.promise; // taken before the look: what happens during it is not missed
+      await settle(parts);
+      read.resolve(undefined);
+      await sleepOrWake(options.clock, LEVEL_CHECK_MS, woken, signal);
+    }
+    for (const each of parts.folders) each.close();
+  };
+  return {
+    inputs: () => levels.inputs,
+    objects: () => levels.objects,
+    isWhole: () =>
+      parts.folders.every((each) => each.problems().length === 0 && each.files().every(({ good }) => good)),
+    whenRead: read.promise,
+    problems: () => levels.problems,
+    onChange: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    setDerived: (derived) => {
+      if (derived === levels.derived) return;
+      levels.derived = derived;
+      nudge();
+    },
+    health,
+    run: async (signal) => {
+      await Promise.all([health.run(signal), loop(signal)]);
+    },
+  };
+}
+
+async function openParts(options: SiteSourceOptions, nudge: () => void, changed: () => void): Promise<Parts> {
+  const { dataDir, manifestsDir, range, gatewayBind, clock, log } = options;
+  const registeredDir = join(dataDir, "registered");
+  await mkdir(registeredDir, { recursive: true, mode: 0o700 });
+  const folder = (path: string, prefix: string) => openManifestFolder({ path, prefix, onEvent: nudge, log });
+  const unprivileged = await lowestUnprivilegedPort();
+  return {
+    options,
+    levels: {
+      objects: noObjects,
+      derived: [],
+      allocations: await allocationFile(dataDir).load(),
+      exportedAtMs: await exportTimesFile(dataDir).load(),
+      inputs: undefined,
+      problems: [],
+    },
+    folders: [folder(manifestsDir, ""), folder(registeredDir, "registered/")],
+    registeredDir,
+    health: createHealthChecks(clock, nudge),
+    machine: { range, gatewayBind, lowestPort: ({ user }) => (isRoot() && user === "" ? 1 : unprivileged) },
+    changed,
+  };
+}
+
+/** From what is on disk to inputs; a disk that takes no more leaves everything as it was, and says so. */
+async function settle(parts: Parts): Promise<void> {
+  const { levels, folders, registeredDir, health, options } = parts;
+  const [, registered] = folders;
+  try {
+    for (const folder of folders) await folder.read();
+    if (registered !== undefined) await removeDead(registeredDir, registered.files(), options.log);
+    levels.objects = collectObjects(
+      folders.flatMap((folder) => folder.files()),
+      levels.objects,
+    );
+    health.follow(levels.objects.records.Workload);
+    await giveNumbers(parts);
+    await rememberExports(parts);
+  } catch (error) {
+    if (!isForAPerson(error)) throw error;
+    showFault(parts, error);
+    return;
+  }
+  publish(parts);
+}
+
+function showFault({ levels, options, changed }: Parts, error: Error): void {
+  const message = `what changed is not in force yet: ${causeChain(error).join("; caused by ")}`;
+  const problems = share(levels.problems, [{ code: "ISTHMUS_SITE_STATE", message }]);
+  if (problems === levels.problems) return;
+  levels.problems = problems;
+  options.log.warn(message);
+  changed();
+}
+
+async function giveNumbers({ levels, options, machine }: Parts): Promise<void> {
+  const { records } = levels.objects;
+  const workloads = records.Workload.map(objectKey);
+  const services = siteServices(records, levels.derived)
+    .filter(({ type }) => type === "ClusterIP")
+    .map(objectKey);
+  const last = levels.allocations;
+  const missing = machine.range === undefined ? withoutPort(last, workloads) : 0;
+  const freePorts = missing === 0 ? [] : await freeProxyPorts(missing, new Set(Object.values(last.proxyPorts)));
+  const next = share(last, allocate(last, { workloads, services, blocks: machine.range?.blocks ?? 0, freePorts }));
+  if (next === last) return;
+  await allocationFile(options.dataDir).save(next); // before anybody hears of it: an address must survive a crash
+  levels.allocations = next;
+}
+
+async function rememberExports({ levels, options }: Parts): Promise<void> {
+  const { clock, dataDir } = options;
+  const unseen = levels.objects.records.ServiceExport.filter(
+    (each) => levels.exportedAtMs[objectKey(each)] === undefined,
+  );
+  if (unseen.length === 0) return;
+  const now = clock.now();
+  const next = { ...levels.exportedAtMs, ...Object.fromEntries(unseen.map((each) => [objectKey(each), now])) };
+  await exportTimesFile(dataDir).save(next);
+  levels.exportedAtMs = next;
+}
+
+function publish(parts: Parts): void {
+  const { levels, folders, health, machine, changed } = parts;
+  if (levels.inputs === undefined && !health.isKnown()) return;
+  const { objects, allocations, exportedAtMs } = levels;
+  const { records } = objects;
+  const derived = foreignServices(levels.derived, records.Service);
+  const isReady: HealthChecks["isReady"] = (workload) => health.isReady(workload);
+  const state = { records, derived: derived.usable, allocations, isReady, exportedAtMs };
+  const built = siteInputs(state, machine, levels.inputs);
+  const ofFolders = folders.flatMap((folder) => folder.problems());
+  const problems = share(levels.problems, [...ofFolders, ...objects.problems, ...derived.problems, ...built.problems]);
+  const inputs = share(levels.inputs, built.inputs);
+  if (inputs === levels.inputs && problems === levels.problems) return;
+  levels.inputs = inputs;
+  levels.problems = problems;
+  changed();
+}
