@@ -5,7 +5,7 @@ import { selectExports } from "./exports.ts";
 import { selectImports } from "./imports.ts";
 import type { MeshInputs } from "./inputs.ts";
 import { anyInputs, shuffled } from "./testing/arbitrary.ts";
-import { aLargeMesh } from "./testing/objects.ts";
+import { aBinding, aLargeMesh, aPod, someInputs } from "./testing/objects.ts";
 
 /** A mixture of two meshes: what a few changed, added and deleted objects leave behind. */
 function mixed(a: MeshInputs, b: MeshInputs, pick: number): MeshInputs {
@@ -66,6 +66,24 @@ test("one changed slice changes its service, its import and its export port, and
   expect(second.workloads).toBe(first.workloads);
   expect(second.grants).toBe(first.grants);
   expect(second.peers).toBe(first.peers);
+});
+
+test("a workload that binds other addresses is another workload, and no other is", () => {
+  const bound = aBinding();
+  const pods = ["cart-1", "cart-2"].map((name) => aPod({ name, uid: name, bound }));
+  const inputs = someInputs({ pods });
+  const first = buildIr(inputs).ir;
+  const moved = pods.map((pod) => (pod.name === "cart-2" ? { ...pod, bound: aBinding({ lowestPort: 1 }) } : pod));
+  const second = buildIr({ ...inputs, pods: moved }, first).ir;
+  expect(second.workloads[0]).toBe(first.workloads[0]);
+  expect(second.workloads[1]).toEqual({ ...first.workloads[1], bound: aBinding({ lowestPort: 1 }) });
+});
+
+test("a gateway that listens elsewhere, or where its pod does again, is a change", () => {
+  const bound = someInputs({ gatewayBind: { host: "127.0.0.1", port: 25443 } });
+  const first = buildIr(bound).ir;
+  expect(first.gatewayBind).toEqual({ host: "127.0.0.1", port: 25443 });
+  expect(buildIr(someInputs(), first).ir).not.toHaveProperty("gatewayBind");
 });
 
 test("a change of one slice among 1,000 services costs a small part of a whole build", () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { aBinding } from "../ir/testing/objects.ts";
 import type { MeshIr, WorkloadIr } from "../ir/types.ts";
 import { classify } from "./classify.ts";
 
@@ -30,6 +31,23 @@ describe("a proxy's class", () => {
     expect(second).not.toBe(first);
   });
 
+  it("is each bound workload's own, and another one when it binds other addresses", () => {
+    const bound = aBinding();
+    const elsewhere = aBinding({ inboundAddresses: ["127.64.32.0"] });
+    const keyOf = (workload: WorkloadIr) =>
+      classify(irWith(workload), { ...cart, podUid: workload.podUid }, gateway)?.key;
+    const keys = [
+      aWorkload("1", { bound }),
+      aWorkload("2", { bound }),
+      aWorkload("1", { bound: elsewhere }),
+      aWorkload("1"),
+    ].map(keyOf);
+    expect(new Set(keys).size).toBe(keys.length);
+    expect(classify(irWith(aWorkload("1", { bound })), { ...cart, podUid: "1" }, gateway)?.proxy).toMatchObject({
+      bound,
+    });
+  });
+
   it.each([
     { name: "a pod that is not known yet", peer: { ...cart, podUid: "9" } },
     { name: "a token of another account", peer: { ...cart, serviceAccount: "admin", podUid: "1" } },
@@ -42,5 +60,10 @@ describe("a proxy's class", () => {
   it("is the gateway's for the gateway's account alone", () => {
     const peer = { ...gateway, kind: "gateway" as const, podUid: "g" };
     expect(classify(irWith(), peer, gateway)).toEqual({ key: "gateway", proxy: { kind: "gateway" } });
+    const gatewayBind = { host: "127.0.0.1", port: 25443 };
+    expect(classify({ ...irWith(), gatewayBind }, peer, gateway)).toEqual({
+      key: "gateway/127.0.0.1:25443",
+      proxy: { kind: "gateway", bind: gatewayBind },
+    });
   });
 });

@@ -118,6 +118,57 @@ describe("a change touches what it must and nothing else", () => {
   });
 });
 
+describe("a bound sidecar", () => {
+  const { ir, proxy } = load("bound-sidecar");
+  const before = translate(ir, proxy, trust);
+
+  it("has the very same listener for a port that did not change", () => {
+    const fewer = withService(ir, "orders", (service) => ({
+      ...service,
+      ports: service.ports.map((port) => (port.port === 5432 ? { ...port, local: [] } : port)),
+    }));
+    const after = translate(fewer, proxy, trust);
+    expect(changes(before, after)).toContain("eds outbound|cluster|shop|orders|5432");
+    const kept = "bound-outbound|127.64.32.1|8080";
+    expect(after.lds.get(kept)).toBe(before.lds.get(kept));
+  });
+
+  it("keeps its routes and listeners when a pod comes or goes", () => {
+    const more = withService(ir, "orders", (service) => ({
+      ...service,
+      ports: service.ports.map((port) => ({
+        ...port,
+        local: port.local.flatMap((pod) => [pod, { ...pod, address: "127.64.80.0" }]),
+      })),
+    }));
+    const after = translate(more, proxy, trust);
+    expect(changes(before, after)).toEqual([
+      "eds outbound|cluster|shop|orders|5432",
+      "eds outbound|cluster|shop|orders|3306",
+    ]);
+    expect(after.rds.get("http-proxy")).toBe(before.rds.get("http-proxy"));
+  });
+
+  it("opens a port for a new service without touching the listeners it has", () => {
+    const fewer = { ...ir, services: ir.services.filter((service) => service.name !== "orders") };
+    const opened = changes(translate(fewer, proxy, trust), before).filter((change) => !/^[ce]ds|^sds/.test(change));
+    expect(opened.sort()).toEqual([
+      "lds bound-outbound|127.64.33.44|3306",
+      "lds bound-outbound|127.64.33.44|5432",
+      "rds http-proxy",
+    ]);
+  });
+
+  it("opens another port of its own without touching those it has", () => {
+    if (proxy.kind !== "sidecar" || proxy.bound === undefined) throw new Error("the case is of a bound sidecar");
+    const fewer = { ...proxy, inbound: proxy.inbound.filter(({ port }) => port !== 9000) };
+    expect(changes(translate(ir, fewer, trust), before).filter((change) => change.startsWith("lds"))).toEqual([
+      "lds bound-inbound|127.64.32.0|9000",
+      "lds bound-inbound|192.0.2.7|9000",
+    ]);
+  });
+});
+
 describe("a chain of the gateway depends on its port's and its peer's names only", () => {
   const { ir, proxy } = load("gateway-two-peers-two-ports");
   const before = chainsByName(translate(ir, proxy, trust), "gateway");

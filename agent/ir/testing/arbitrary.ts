@@ -1,7 +1,8 @@
 // Random small meshes for property tests: few names, so that objects meet, conflict and dangle often.
 import fc from "fast-check";
-import type { MeshInputs } from "../inputs.ts";
+import type { BoundInput, MeshInputs } from "../inputs.ts";
 import {
+  aBinding,
   aCapacityRecord,
   aGatewayRecord,
   anEndpoint,
@@ -67,6 +68,13 @@ const slice = fc
   })
   .map(aSlice);
 
+/** Absent on Kubernetes. */
+function maybe<K extends string, T>(key: K, ...values: readonly T[]): fc.Arbitrary<Partial<Record<K, T>>> {
+  return fc.constantFrom<Partial<Record<K, T>>[]>({}, ...values.map((value) => ({ [key]: value }) as Record<K, T>));
+}
+
+const bound = maybe<"bound", BoundInput>("bound", aBinding(), aBinding({ lowestPort: 1 }));
+
 const pod = fc
   .record({
     namespace,
@@ -76,8 +84,9 @@ const pod = fc
     labels: fc.constantFrom<Record<string, string>[]>({ app: "cart" }, { app: "cart", track: "new" }, {}),
     meshed: fc.boolean(),
     ready: fc.boolean(),
+    bound,
   })
-  .map(aPod);
+  .map(({ bound: binding, ...fields }) => aPod({ ...fields, ...binding }));
 
 const subject = fc.record({ kind: fc.constantFrom("ServiceAccount", "ServiceAccount", "Group"), namespace, name });
 const target = fc
@@ -136,8 +145,9 @@ export const anyInputs: fc.Arbitrary<MeshInputs> = fc
       maxLength: 8,
     }),
     revokedTrustDomains: fc.subarray(["west.acme.mesh"]),
+    bind: maybe("gatewayBind", { host: "127.0.0.1", port: 15443 }, { host: "127.0.0.1", port: 25443 }),
   })
-  .map(someInputs);
+  .map(({ bind, ...fields }) => someInputs({ ...fields, ...bind }));
 
 /** The same mesh with every list in another order. */
 export function shuffled(inputs: MeshInputs): fc.Arbitrary<MeshInputs> {

@@ -3,6 +3,7 @@
 import type { ClusterName, FleetDomain } from "../../../shared/ids.ts";
 import type { CapacityRecord, GatewayRecord, ServiceRecord } from "../../../shared/registry.ts";
 import type {
+  BoundInput,
   EndpointInput,
   HttpRouteGroupInput,
   MeshInputs,
@@ -54,6 +55,17 @@ export function aSlice(slice: Partial<SliceInput> = {}): SliceInput {
     ports: [{ name: "http", port: 8080 }],
     endpoints: [anEndpoint()],
     ...slice,
+  };
+}
+
+export function aBinding(binding: Partial<BoundInput> = {}): BoundInput {
+  return {
+    applications: [{ port: 8080, address: "127.0.0.1", applicationPort: 9090 }],
+    inboundAddresses: ["127.64.16.0"],
+    httpProxy: { address: "127.64.16.0", port: 15001 },
+    loopback: { rangeStart: "127.64.0.0", blockStart: "127.64.16.0" },
+    lowestPort: 1024,
+    ...binding,
   };
 }
 

@@ -62,12 +62,17 @@ export function writeResources(
   );
 }
 
-/** A bootstrap made by bootstrapConfig, fed from `dir` instead of an agent, without its fixed listeners, and with all stats. */
-export function fedFromFiles(bootstrap: JsonMessage, dir: string, adminPort: number): JsonMessage {
-  const replaced = new Set(["dynamic_resources", "static_resources", "stats_config", "admin"]);
+/**
+ * A bootstrap made by bootstrapConfig, fed from `dir` instead of an agent, without its fixed listeners, and with all stats. Without
+ * `adminPort` the admin interface stays where it is.
+ */
+export function fedFromFiles(bootstrap: JsonMessage, dir: string, adminPort?: number): JsonMessage {
+  const replaced = new Set(["dynamic_resources", "static_resources", "stats_config"]);
   return {
     ...Object.fromEntries(Object.entries(bootstrap).filter(([field]) => !replaced.has(field))),
-    admin: { address: { socket_address: { address: "127.0.0.1", port_value: adminPort } } },
+    ...(adminPort === undefined
+      ? {}
+      : { admin: { address: { socket_address: { address: "127.0.0.1", port_value: adminPort } } } }),
     dynamic_resources: { lds_config: fromFile(join(dir, "lds.json")), cds_config: fromFile(join(dir, "cds.json")) },
   };
 }
