@@ -17,7 +17,7 @@ import { runWorkload, type Running } from "../workload/running.ts";
 /** Drain, the application's grace and a margin. */
 const STOP_SECONDS = 30;
 
-export function runCommandOf(streams: Streams, endWith: (status: number) => void): Command {
+export function workloadCommand(streams: Streams, endWith: (status: number) => void): Command {
   const collect = (value: string, before: readonly string[]) => [...before, value];
   return new Command("run")
     .description("run a program as a workload of a site, with its sidecar beside it")

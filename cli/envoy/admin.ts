@@ -41,19 +41,30 @@ export async function startDraining(socketPath: string): Promise<void> {
  * caller may keep it for ever. Undefined when Envoy does not answer.
  */
 export async function callsTaken(socketPath: string): Promise<number | undefined> {
-  const filter = encodeURIComponent("^(listener|http)\\..*\\.downstream_(cx|rq)_active$");
-  const answer = await askAdmin(socketPath, "GET", `/stats?format=json&filter=${filter}`);
-  return answer?.status === 200 ? countCalls(answer.body) : undefined;
+  const stats = await statistics(socketPath, "^(listener|http)\\..*\\.downstream_(cx|rq)_active$");
+  return stats && countCalls(stats);
+}
+
+/** Open connections to the listeners of this statistics prefix; undefined when Envoy does not answer. */
+export async function connectionsOf(socketPath: string, prefix: string): Promise<number | undefined> {
+  const name = `listener.${prefix}.downstream_cx_active`;
+  const stats = await statistics(socketPath, `^${name.replaceAll(".", "\\.")}$`);
+  return stats && (stats.get(name) ?? 0);
+}
+
+async function statistics(socketPath: string, pattern: string): Promise<ReadonlyMap<string, number> | undefined> {
+  const answer = await askAdmin(socketPath, "GET", `/stats?format=json&filter=${encodeURIComponent(pattern)}`);
+  if (answer?.status !== 200) return undefined;
+  const { stats } = JSON.parse(answer.body) as {
+    readonly stats: readonly { readonly name?: string; readonly value?: number }[];
+  };
+  return new Map(stats.map(({ name = "", value = 0 }) => [name, value]));
 }
 
 /** Names as agent/xds/inbound.ts gives them. Pure. */
-export function countCalls(statsJson: string): number {
-  const { stats } = JSON.parse(statsJson) as {
-    readonly stats: readonly { readonly name?: string; readonly value?: number }[];
-  };
-  const byName = new Map(stats.map(({ name = "", value = 0 }) => [name, value]));
+export function countCalls(stats: ReadonlyMap<string, number>): number {
   const sum = (unit: string) =>
-    ["http.inbound", "http.inbound-plaintext"].reduce((all, name) => all + (byName.get(`${name}.${unit}`) ?? 0), 0);
-  const connections = byName.get("listener.inbound.downstream_cx_active") ?? 0;
+    ["http.inbound", "http.inbound-plaintext"].reduce((all, name) => all + (stats.get(`${name}.${unit}`) ?? 0), 0);
+  const connections = stats.get("listener.inbound.downstream_cx_active") ?? 0;
   return sum("downstream_rq_active") + Math.max(0, connections - sum("downstream_cx_active"));
 }

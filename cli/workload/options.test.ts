@@ -101,7 +101,7 @@ describe("the manifest of a workload that isthmus run declares", () => {
 
 describe("the private folder of a running workload", () => {
   const place = (dir: string, kind: "data" | "credential" = "data", env: NodeJS.ProcessEnv = {}) =>
-    runFolderPath({ workload: parse().workload, from: { kind, dir } }, env, 1000);
+    runFolderPath("shop.cart", { from: { kind, dir }, env, uid: 1000 });
 
   it("lies in the site's data folder", () => {
     expect(place("/data")).toBe("/data/run/shop.cart");

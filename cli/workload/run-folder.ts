@@ -1,5 +1,5 @@
-// The private folder of one running workload: Envoy's configuration and admin socket. Its existence is the claim that the
-// workload runs on this machine; who holds it is written in it.
+// The private folder of one running workload, or of a site: Envoy's configuration and admin socket. Its existence is the claim that
+// it runs on this machine; who holds it is written in it.
 import { createHash } from "node:crypto";
 import { mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -7,8 +7,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { UserError } from "../../shared/errors.ts";
 import { isAlive } from "../child-process.ts";
-import { taken } from "./registration.ts";
-import type { RunConfig, Workload } from "./options.ts";
+import type { RunConfig } from "./options.ts";
 
 /** sun_path holds 104 bytes on macOS and 108 on Linux, end mark included. */
 const MAX_SOCKET_PATH = 103;
@@ -27,13 +26,15 @@ interface Owner {
   readonly registered: boolean;
 }
 
+export interface RunFolderPlace {
+  /** Data folder, or credential folder: those may be read-only. */
+  readonly from: RunConfig["from"];
+  readonly env: NodeJS.ProcessEnv;
+  readonly uid: number;
+}
+
 /** Below the data folder, unless its path leaves no room for a socket's name. Pure. */
-export function runFolderPath(
-  { from, workload }: Pick<RunConfig, "from" | "workload">,
-  env: NodeJS.ProcessEnv,
-  uid: number,
-): string {
-  const name = `${workload.namespace}.${workload.name}`;
+export function runFolderPath(name: string, { from, env, uid }: RunFolderPlace): string {
   const own = join(from.dir, "run", name);
   if (from.kind === "data" && Buffer.byteLength(join(own, socketName)) <= MAX_SOCKET_PATH) return own;
   const runtime = env["XDG_RUNTIME_DIR"] ?? "";
@@ -46,9 +47,10 @@ export function runFolderPath(
 const socketName = "admin.sock";
 const ownerFile = "owner.json";
 
-export async function openRunFolder(config: RunConfig, path: string): Promise<RunFolder> {
+/** `taken` makes the error for a folder that a living process holds. */
+export async function openRunFolder(path: string, taken: (pid: number) => UserError): Promise<RunFolder> {
   await privateFolder(dirname(dirname(path)), dirname(path));
-  const left = await claim(path, config.workload);
+  const left = await claim(path, taken);
   const remember = async (registered: boolean) => {
     await writeFile(join(path, `${ownerFile}.new`), ownerText(registered));
     await rename(join(path, `${ownerFile}.new`), join(path, ownerFile));
@@ -75,7 +77,7 @@ async function privateFolder(...paths: readonly string[]): Promise<void> {
 }
 
 /** The folder appears with its owner's name in it, by one rename, which fails where a folder that is in use stands. */
-async function claim(path: string, workload: Workload): Promise<Owner | undefined> {
+async function claim(path: string, taken: (pid: number) => UserError): Promise<Owner | undefined> {
   const draft = `${path}.${process.pid}`;
   await rm(draft, { recursive: true, force: true });
   await mkdir(draft, { mode: 0o700 });
@@ -85,7 +87,7 @@ async function claim(path: string, workload: Workload): Promise<Owner | undefine
     const owner = await ownerOf(path);
     if (owner !== undefined && isAlive(owner.pid)) {
       await rm(draft, { recursive: true, force: true });
-      throw taken(workload, owner.pid);
+      throw taken(owner.pid);
     }
     left = owner ?? left;
     // by a rename, so that of two that take over one wins

@@ -9,7 +9,7 @@ import { startEnvoy, type KeptEnvoy } from "../envoy/process.ts";
 import { applicationEnv, findApplication, startApplication } from "./application.ts";
 import { credentialGone, waitForCredential, type WorkloadCredential } from "./credential.ts";
 import type { RunConfig } from "./options.ts";
-import { checkDataFolder, deregister, isDeclared, register } from "./registration.ts";
+import { checkDataFolder, deregister, isDeclared, register, taken } from "./registration.ts";
 import { openRunFolder, runFolderPath, type RunFolder } from "./run-folder.ts";
 import { drainSidecar, inboundSockets } from "./sidecar.ts";
 
@@ -45,8 +45,9 @@ export async function runWorkload(
   const from = { ...config.from, dir: resolve(config.from.dir) };
   const here: RunConfig = { ...config, from, command: [program, ...config.command.slice(1)] };
   if (from.kind === "data") await checkDataFolder(from.dir);
-  const path = runFolderPath(here, deps.env, process.getuid?.() ?? 0);
-  const folder = await openRunFolder(here, path);
+  const { namespace, name } = config.workload;
+  const path = runFolderPath(`${namespace}.${name}`, { from, env: deps.env, uid: process.getuid?.() ?? 0 });
+  const folder = await openRunFolder(path, (pid) => taken(config.workload, pid));
   try {
     return await registered(here, folder, deps, { stop, kill });
   } finally {
