@@ -1,0 +1,193 @@
+// A site's agent with a real hub (TLS, Redis, gRPC on loopback): it joins by its token, publishes what its manifests export,
+// takes the imports of the others, and says what it has not understood.
+import { existsSync } from "node:fs";
+import { readFile, rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { joinAgent, makeDataDir, publish, startTestHub, watch, type TestHub } from "../hub/testing/hub.ts";
+import { capturedLog, type CapturedLog } from "../hub/testing/redis.ts";
+import { systemClock } from "../shared/clock.ts";
+import { toWire } from "../shared/grpc/record-wire.ts";
+import { formatJoinToken, parseJoinToken } from "../shared/join-token.ts";
+import type { RegistryRecord } from "../shared/registry.ts";
+import { eventually } from "./hub/testing/eventually.ts";
+import { gatewayFolder, readCredentialFolder, workloadFolder } from "./site/credential-folder.ts";
+import type { SiteConfig } from "./site/site-config.ts";
+import { exportManifest, makeSiteFolder, workloadManifest, type SiteFolder } from "./site/testing/site-folder.ts";
+import { runSite, type SiteReady } from "./site-agent.ts";
+
+interface RunningSite {
+  readonly ready: SiteReady;
+  readonly log: CapturedLog;
+  /** A debug view of the admin surface. */
+  view(name: string): Promise<unknown>;
+  stop(): Promise<void>;
+}
+
+async function startSite(config: SiteConfig): Promise<RunningSite> {
+  const ending = new AbortController();
+  const started = Promise.withResolvers<SiteReady>();
+  const log = capturedLog();
+  const deps = { clock: systemClock, random: () => 0.5, log, version: "test", onReady: started.resolve };
+  const running = runSite(config, ending.signal, deps);
+  const ready = await Promise.race([started.promise, running.then(() => Promise.reject(new Error("the site ended")))]);
+  return {
+    ready,
+    log,
+    view: async (name) => (await fetch(`http://127.0.0.1:${config.adminPort}/debug/${name}`)).json(),
+    stop: async () => {
+      ending.abort(new Error("the test has ended"));
+      await running;
+    },
+  };
+}
+
+/** Looks at a debug view until it fits. */
+async function viewUntil(site: RunningSite, name: string, fits: (view: string) => boolean): Promise<string> {
+  let last = "";
+  const deadlineMs = Date.now() + 30_000;
+  do last = JSON.stringify(await site.view(name));
+  while (!fits(last) && Date.now() < deadlineMs);
+  return last;
+}
+
+describe("a site's agent and a hub", { timeout: 90_000 }, () => {
+  let hub: TestHub;
+  let folder: SiteFolder;
+  let config: SiteConfig;
+  let site: RunningSite | undefined;
+  const running = () => {
+    if (site === undefined) throw new Error("the site did not start");
+    return site;
+  };
+
+  beforeAll(async () => {
+    hub = await startTestHub({ data: await makeDataDir(), allowLoopback: true });
+    folder = await makeSiteFolder();
+    const token = parseJoinToken(await hub.tokenFor("east"));
+    if (!token.ok) throw new Error(JSON.stringify(token.error));
+    const tokenFile = join(folder.top, "token");
+    await writeFile(tokenFile, formatJoinToken({ ...token.value, hub: hub.address }));
+    await folder.write("cart.yaml", `${workloadManifest("cart")}---\n${exportManifest("cart")}`);
+    config = await folder.config({ tokenFile });
+    site = await startSite(config);
+  }, 90_000);
+
+  afterAll(async () => {
+    await site?.stop();
+    await hub.stop();
+    await folder.remove();
+  });
+
+  it("is a member that publishes the Service that its workload makes up", async () => {
+    expect(running().ready).toMatchObject({ cluster: "east", fleetDomain: "acme.mesh", hub: hub.address });
+    const west = await joinAgent(hub, "west");
+    const events = watch(west);
+    const seen = await events.nextUntil(
+      (event) => event.event === "change" && event.change.op === "put" && event.change.put.kind === "capacity",
+    );
+    events.cancel();
+    const records = seen.flatMap((event) =>
+      event.event === "change" && event.change.op === "put" ? [event.change.put] : [],
+    );
+    expect(records).toMatchObject([
+      { cluster: "east", kind: "gateway", gateway: { addresses: [{ host: "127.0.0.1", port: 15443 }] } },
+      { kind: "service", service: { namespace: "shop", name: "cart", serviceAccounts: ["cart"] } },
+      { kind: "capacity", capacity: { name: "cart", ports: [{ port: 8080, ready: 1, total: 1 }] } },
+    ]);
+    west.client.close();
+  });
+
+  it("calls the export ready as soon as the hub has answered, without any other change", async () => {
+    const view = await viewUntil(running(), "sources", (text) => text.includes('"reason":"Exported"'));
+    expect(view).toContain('"type":"Ready","status":"True"');
+  });
+
+  it("gives the workload and the gateway a credential that a sidecar can start from", async () => {
+    const facts = await readCredentialFolder(workloadFolder(config.dataDir, { namespace: "shop", name: "cart" }));
+    expect(facts).toEqual({
+      cluster: "east",
+      fleetDomain: "acme.mesh",
+      agent: { host: "127.0.0.1", port: config.adsPort },
+      locality: { region: "", zone: "" },
+      ...{ namespace: "shop", name: "cart", serviceAccount: "cart" },
+      sidecar: {
+        applications: [{ port: 8080, address: "127.0.0.1", applicationPort: 9090 }],
+        inboundAddresses: ["127.64.0.0"],
+        httpProxy: { address: "127.64.0.0", port: 15001 },
+        loopback: { rangeStart: "127.64.0.0", blockStart: "127.64.0.0" },
+        lowestPort: expect.any(Number) as number,
+      },
+    });
+    expect(await readCredentialFolder(gatewayFolder(config.dataDir))).toMatchObject({ name: "isthmus-gateway" });
+  });
+
+  it("derives a Service for an import, with an address that a restart without the hub's help keeps", async () => {
+    const north = await joinAgent(hub, "north");
+    const publisher = publish(north);
+    const records: RegistryRecord[] = [
+      { kind: "gateway", cluster: "north", addresses: [{ host: "127.0.0.1", port: 25443 }], region: "", zone: "" },
+      {
+        ...{
+          kind: "service",
+          cluster: "north",
+          namespace: "shop",
+          name: "stock",
+          exportedAtMs: 1,
+          type: "ClusterSetIP",
+        },
+        ports: [{ name: "http", port: 80, protocol: "TCP", appProtocol: "http" }],
+        serviceAccounts: ["stock"],
+      },
+      {
+        kind: "capacity",
+        cluster: "north",
+        namespace: "shop",
+        name: "stock",
+        ports: [{ port: 80, ready: 1, total: 1 }],
+      },
+    ];
+    publisher.send({ puts: records.map(toWire), synced: true });
+    await publisher.next();
+    const hasAddress = (text: string) => /"name":"stock"[^}]*"vips":\["127\.64\./.test(text);
+    const before = await viewUntil(running(), "ir", hasAddress);
+    expect(hasAddress(before)).toBe(true);
+    await eventually(() => existsSync(join(config.dataDir, "registry.json.gz")));
+    publisher.finish();
+    north.client.close();
+    const address = /"name":"stock"[^}]*"vips":\["([^"]+)"/.exec(before)?.[1];
+    expect(JSON.parse(await readFile(join(config.dataDir, "addresses.json"), "utf8"))).toMatchObject({
+      services: { "shop/isthmus-stock": expect.any(Number) as number },
+    });
+    await running().stop();
+    site = await startSite(config);
+    const after = await viewUntil(running(), "ir", hasAddress);
+    expect(/"name":"stock"[^}]*"vips":\["([^"]+)"/.exec(after)?.[1]).toBe(address);
+  });
+
+  it("keeps everything and says so when the folder is gone, and goes on when it is back", async () => {
+    const away = `${folder.manifests}-away`;
+    await rename(folder.manifests, away);
+    const frozen = await viewUntil(running(), "problems", (text) => text.includes("ISTHMUS_MANIFESTS_FROZEN"));
+    expect(frozen).toContain("what was read last stays in force");
+    expect(JSON.stringify(await running().view("sources"))).toContain('"name":"cart"');
+    await rename(away, folder.manifests);
+    await folder.write("cart.yaml", `${workloadManifest("cart")}---\n${workloadManifest("basket")}`);
+    expect(await viewUntil(running(), "sources", (text) => text.includes('"name":"basket"'))).toContain("basket");
+    expect(await running().view("problems")).toEqual([]);
+  });
+
+  it("refuses to start a second time on the same ports, and says what to change", async () => {
+    await expect(startSite(config)).rejects.toMatchObject({ code: "ISTHMUS_LISTEN" });
+  });
+});
+
+describe("a site that has not joined", () => {
+  it("ends at once and names the next step", async () => {
+    const folder = await makeSiteFolder();
+    const config = await folder.config();
+    const ended = await startSite(config).catch((error: unknown) => error);
+    expect(((ended as Error).cause as Error).message).toBe("this site has not joined a fleet");
+    await folder.remove();
+  });
+});
