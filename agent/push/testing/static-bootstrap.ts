@@ -8,7 +8,7 @@ function isMessage(value: JsonValue | undefined): value is JsonMessage {
 
 function named(resources: ReadonlyMap<string, JsonMessage>, name: JsonValue | undefined): JsonMessage {
   const found = typeof name === "string" ? resources.get(name) : undefined;
-  if (found === undefined) throw new Error(`nothing is called ${String(name)}`);
+  if (found === undefined) throw new Error(`nothing is called ${JSON.stringify(name)}`);
   return found;
 }
 
@@ -28,8 +28,8 @@ function inlined(value: JsonValue, set: ResourceSet): JsonValue {
 function staticCluster(cluster: JsonMessage, set: ResourceSet): JsonValue {
   if (cluster["type"] !== "EDS") return inlined(cluster, set);
   const kept = Object.entries(cluster).filter(([field]) => field !== "eds_cluster_config");
-  const own = { ...(Object.fromEntries(kept) as JsonMessage), type: "STATIC" };
-  return inlined({ ...own, load_assignment: named(set.eds, cluster["name"]) }, set);
+  const own = { type: "STATIC", load_assignment: named(set.eds, cluster["name"]) };
+  return inlined({ ...Object.fromEntries<JsonValue>(kept), ...own }, set);
 }
 
 export function staticBootstrap(set: ResourceSet): JsonValue {
