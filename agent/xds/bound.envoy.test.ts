@@ -219,6 +219,33 @@ describe.skipIf(envoy === "")("sidecars that bind instead of being redirected to
     }
   });
 
+  it("a tunnel passes by an endpoint that takes no connections", async () => {
+    const oneDead = granted.replaceAll("port: 9000 }]", "port: 9000 }, { address: 127.80.32.9, port: 9000 }]");
+    expect(oneDead).not.toBe(granted);
+    front.configure(oneDead);
+    try {
+      const cluster = "outbound|cluster|shop|cart|5432";
+      await eventually("both endpoints are known", async () =>
+        (await front.stat(`cluster.${cluster.replaceAll("|", ".")}.membership_total`)) === 2 ? true : undefined,
+      );
+      const open = "CONNECT cart.shop:5432 HTTP/1.1\r\nhost: cart.shop:5432\r\n\r\n";
+      for (let tunnel = 0; tunnel < 6; tunnel += 1) {
+        const opened = await conversation("127.80.16.0", 15001, `${open}hello`, "hello");
+        expect(opened.endsWith("welcome\nhello")).toBe(true);
+      }
+    } finally {
+      front.configure(granted);
+    }
+  });
+
+  it("an https address outside the mesh is not called in plaintext: it needs a tunnel", async () => {
+    const host = `localhost:${OUTSIDE}`;
+    const asked = `GET https://${host}/ HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`;
+    const answer = await conversation("127.80.16.0", 15001, asked, "CONNECT");
+    expect(answer).toMatch(/^HTTP\/1\.1 400 /);
+    expect(answer).toContain("tunnel (CONNECT)");
+  });
+
   it("a host outside the mesh is reached as by any proxy, and a request that comes back to it is ended", async () => {
     const outside: Server = createServer((request, response) => response.end(`outside ${request.headers.via ?? ""}`));
     await new Promise<void>((resolve) => outside.listen(OUTSIDE, "127.0.0.1", resolve));

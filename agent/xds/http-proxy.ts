@@ -9,7 +9,7 @@ import type { OutboundDefault } from "./matcher.ts";
 import { fixedNames } from "./names.ts";
 import { remembered } from "./remembered.ts";
 import type { JsonMessage } from "./resource.ts";
-import { clientHeaders, clientRoutes } from "./routes.ts";
+import { clientHeaders, clientRoutes, retryUndelivered } from "./routes.ts";
 import type { MeshView, PortView } from "./service-ports.ts";
 import { extension } from "./typed-config.ts";
 
@@ -138,18 +138,23 @@ function authority(port: number): JsonMessage {
 function tunnelRoute(headers: readonly JsonMessage[], cluster: string): JsonMessage {
   return {
     match: { connect_matcher: {}, ...(headers.length === 0 ? {} : { headers }) },
-    route: { cluster, timeout: "0s", upgrade_configs: [{ upgrade_type: "CONNECT", connect_config: {} }] },
+    route: {
+      cluster,
+      timeout: "0s",
+      retry_policy: retryUndelivered,
+      upgrade_configs: [{ upgrade_type: "CONNECT", connect_config: {} }],
+    },
   };
 }
 
-/** Envoy's prefix matches no CONNECT. */
-function answerRoutes(status: number, text: string): readonly JsonMessage[] {
-  const direct_response = { status, body: { inline_string: `${text}\n` } };
-  return [
-    { match: { connect_matcher: {} }, direct_response },
-    { match: { prefix: "/" }, direct_response },
-  ];
+function answerRoute(match: JsonMessage, status: number, text: string): JsonMessage {
+  return { match, direct_response: { status, body: { inline_string: `${text}\n` } } };
 }
+
+/** Envoy's prefix matches no CONNECT. */
+const everythingRefused: readonly JsonMessage[] = [{ connect_matcher: {} }, { prefix: "/" }].map((match) =>
+  answerRoute(match, 403, noRoute),
+);
 
 function portRoutes({ name, port, plaintext }: PortView): readonly JsonMessage[] {
   const headers = [authority(port.port)];
@@ -166,15 +171,16 @@ const via = "isthmus";
  * that is an address. Refused with 403 where the default is to deny.
  */
 function outsideRoutes(outboundDefault: OutboundDefault): readonly JsonMessage[] {
-  if (outboundDefault === "deny") return answerRoutes(403, noRoute);
+  if (outboundDefault === "deny") return everythingRefused;
   const cameBack = { name: "via", string_match: { contains: via } };
   const loop = "isthmus: this request came back to the proxy that had passed it on";
+  // it would go on in plaintext, which is not what was asked for
+  const encrypted = { name: ":scheme", string_match: { exact: "https" } };
+  const tunnelIt = "isthmus: this proxy passes TLS on through a tunnel (CONNECT) only";
   return [
     tunnelRoute([], fixedNames.outside),
-    {
-      match: { prefix: "/", headers: [cameBack] },
-      direct_response: { status: 508, body: { inline_string: `${loop}\n` } },
-    },
+    answerRoute({ prefix: "/", headers: [cameBack] }, 508, loop),
+    answerRoute({ prefix: "/", headers: [encrypted] }, 400, tunnelIt),
     {
       match: { prefix: "/" },
       route: { cluster: fixedNames.outside, timeout: "0s" },
@@ -201,7 +207,7 @@ export function httpProxyRoutes({ views, mesh, namespace, outboundDefault }: Htt
     const host = hosts.get(key);
     const domains = host === undefined ? [] : domainsOf(host);
     if (domains.length === 0) return [];
-    const routes = [...ports.flatMap(portRoutes), ...answerRoutes(403, noRoute)];
+    const routes = [...ports.flatMap(portRoutes), ...everythingRefused];
     return [{ name: key, domains, ...clientHeaders, routes }];
   });
   const refused = [...hosts.values()].filter(({ key }) => !visible.has(key)).flatMap(domainsOf);
@@ -211,7 +217,7 @@ export function httpProxyRoutes({ views, mesh, namespace, outboundDefault }: Htt
     ignore_port_in_host_matching: true,
     virtual_hosts: [
       ...called,
-      ...(refused.length === 0 ? [] : [{ name: "refused", domains: refused, routes: answerRoutes(403, noRoute) }]),
+      ...(refused.length === 0 ? [] : [{ name: "refused", domains: refused, routes: everythingRefused }]),
       { name: fixedNames.outside, domains: ["*"], routes: outsideRoutes(outboundDefault) },
     ],
   };

@@ -44,7 +44,8 @@ const retryIdempotent: JsonMessage = {
   retriable_headers: [{ name: failureHeader, present_match: true }],
   ...otherHostsAndPriorities,
 };
-const retryUndelivered: JsonMessage = {
+/** Fit for what is no HTTP too: nothing reached the other end. */
+export const retryUndelivered: JsonMessage = {
   retry_on: "connect-failure,refused-stream,retriable-headers",
   retriable_headers: [{ name: failureHeader, string_match: { exact: "undelivered" satisfies keyof typeof failures } }],
   ...otherHostsAndPriorities,
