@@ -71,6 +71,14 @@ module.exports = {
       "^(agent/kube|cli)/",
       "a site must never load the Kubernetes client",
     ),
+    {
+      name: "a-site-has-no-kubernetes",
+      comment:
+        "a site reads manifests by the cluster's parsers, which are pure; nothing else of agent/kube may come along, or a laptop would load a cluster's client",
+      severity: "error",
+      from: { path: "^agent/(site/|site-agent|site-platform|platform|member|mesh|ads-port)", pathNot: test },
+      to: { path: "^agent/(kube/(?!parse/|json\\.ts)|inject/)", reachable: true },
+    },
     gate("express-gate", "express/", "^(hub|agent)/admin-http|^hub/api/", "one HTTP surface per program"),
     gate("x509-gate", "@peculiar/", "^shared/pki/x509", "the reflect polyfill must load first, so one file imports it"),
     {
