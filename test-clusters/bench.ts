@@ -5,29 +5,33 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import { UserError } from "../shared/errors.ts";
 import { causeChain } from "../shared/log.ts";
-import type { Bench, BenchContext } from "./benches/bench.ts";
+import type { Bench, BenchContext, BenchResult } from "./benches/bench.ts";
 import { join } from "./benches/join.ts";
 import { machineFacts } from "./benches/machine.ts";
 import { memory } from "./benches/memory.ts";
+import { demoSites } from "./benches/demo-sites.ts";
 import { propagation } from "./benches/propagation.ts";
 import { benchVersions } from "./benches/versions.ts";
 import { downFleet } from "./fleet.ts";
 import { whyNoClusters } from "./joined/host.ts";
 import { joinCluster, newRunId, openJoinedFleet, upClusters, upHub, type FleetFile } from "./joined/joined-fleet.ts";
 import { lineProgress } from "../shared/progress.ts";
+import { bringUpSites } from "./sites/site-fleet.ts";
 
-const benches: readonly Bench[] = [propagation, join, memory];
+const benches: readonly Bench[] = [propagation, join, memory, demoSites];
 
-const usage = `usage: npm run bench -- NAME [--json FILE] | --list
+const usage = `usage: npm run bench -- NAME [--sites] [--json FILE] | --list
 Brings up what the bench needs and takes it down. ISTHMUS_FLEET=FILE (as the end-to-end runner writes it) measures on a
-fleet that is up instead.
+fleet that is up instead. --sites: on sites, which are processes of this machine; needs no root.
 `;
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
 
 function list(): void {
-  for (const { name, about, bar, minutes, needsRoot } of benches) {
-    say(`${name.padEnd(12)} ${String(minutes).padStart(2)} min  ${bar}${needsRoot ? "; needs root" : ""}`);
+  for (const bench of benches) {
+    const { name, about, bar, minutes, needsRoot } = bench;
+    const root = needsRoot ? `; needs root${bench.runOnSites === undefined ? "" : ", or --sites"}` : "";
+    say(`${name.padEnd(12)} ${String(minutes).padStart(2)} min  ${bar}${root}`);
     say(`${" ".repeat(21)}${about}`);
   }
 }
@@ -55,6 +59,10 @@ function benchContext(signal: AbortSignal): BenchContext {
     progress,
     signal,
     withFleet,
+    withSites: async (sites, work) => {
+      const fleet = await bringUpSites(sites, progress);
+      return work(fleet).finally(() => progress.step("taking the sites down", () => fleet.run.down()));
+    },
     withJoinedFleet: async (clusters, work) => {
       const given = process.env["ISTHMUS_FLEET"];
       if (given !== undefined) return work(await openJoinedFleet(JSON.parse(readFileSync(given, "utf8")) as FleetFile));
@@ -66,17 +74,35 @@ function benchContext(signal: AbortSignal): BenchContext {
   };
 }
 
-async function runBench(bench: Bench, jsonFile: string | undefined, signal: AbortSignal): Promise<boolean> {
-  say(`${bench.name}: ${bench.about}; about ${bench.minutes} min${bench.needsRoot ? ", needs root" : ""}`);
-  const reason = bench.needsRoot ? await whyNoClusters() : undefined;
+interface BenchOptions {
+  readonly sites: boolean;
+  readonly jsonFile: string | undefined;
+}
+
+async function runBench(bench: Bench, { sites, jsonFile }: BenchOptions, signal: AbortSignal): Promise<boolean> {
+  const needsRoot = bench.needsRoot && !sites;
+  say(`${bench.name}: ${bench.about}; about ${bench.minutes} min${needsRoot ? ", needs root" : ""}`);
+  const reason = needsRoot ? await whyNoClusters() : undefined;
   if (reason !== undefined) throw new UserError("ISTHMUS_BENCH_UNSUPPORTED", reason);
   const machine = machineFacts();
-  const { figures, bars } = await bench.run(benchContext(signal));
-  const result = { [bench.name]: figures, machine, versions: await benchVersions() };
+  const context = benchContext(signal);
+  const { figures, bars } = sites ? await onSites(bench, context) : await bench.run(context);
+  const result = {
+    [bench.name]: sites ? { members: "sites", ...figures } : figures,
+    machine,
+    versions: await benchVersions(),
+  };
   if (jsonFile !== undefined) writeFileSync(jsonFile, `${JSON.stringify(result, null, 2)}\n`);
   say(JSON.stringify(result));
   for (const { text, held } of bars) say(`${held ? "held" : "MISSED"}: ${text}`);
   return bars.every(({ held }) => held);
+}
+
+function onSites(bench: Bench, context: BenchContext): Promise<BenchResult> {
+  if (bench.runOnSites !== undefined) return bench.runOnSites(context);
+  throw new UserError("ISTHMUS_USAGE", `the bench ${bench.name} does not run on sites`, {
+    hint: "npm run bench -- --list",
+  });
 }
 
 async function main(signal: AbortSignal): Promise<boolean> {
@@ -84,6 +110,7 @@ async function main(signal: AbortSignal): Promise<boolean> {
     allowPositionals: true,
     options: {
       list: { type: "boolean", default: false },
+      sites: { type: "boolean", default: false },
       json: { type: "string" },
       help: { type: "boolean", default: false },
     },
@@ -91,7 +118,7 @@ async function main(signal: AbortSignal): Promise<boolean> {
   if (values.help) process.stdout.write(usage);
   if (values.list) list();
   if (values.help || values.list) return true;
-  return runBench(benchNamed(positionals[0]), values.json, signal);
+  return runBench(benchNamed(positionals[0]), { sites: values.sites, jsonFile: values.json }, signal);
 }
 
 const stop = new AbortController();

@@ -1,6 +1,8 @@
-// Follows the ACKs of proxies as an agent reports them, through the API server's pod proxy. A tap on the stream: the
-// agent stamps an ACK when it arrives, so neither the proxy's buffering nor a poll is in a figure. Called by benches.
+// Follows the ACKs of proxies as an agent reports them: a cluster's through the API server's pod proxy, a site's at its
+// own port. A tap on the stream: the agent stamps an ACK when it arrives, so neither buffering on the way nor a poll is in
+// a figure. Called by benches.
 import { spawn } from "node:child_process";
+import http from "node:http";
 import { createInterface } from "node:readline";
 import type { Cluster } from "../cluster.ts";
 
@@ -18,9 +20,38 @@ export interface AckTap {
   close(): void;
 }
 
+export type OnAck = (line: AckLine) => void;
+
 export interface TapOptions {
   readonly kubectl: string;
-  readonly onAck: (line: AckLine) => void;
+  readonly onAck: OnAck;
+}
+
+/** The one agent of a site. */
+export function tapSiteAcks(url: string, onAck: OnAck): Promise<AckTap> {
+  const broken = Promise.withResolvers<never>();
+  broken.promise.catch(() => undefined); // whoever waits for it is told; nobody may be waiting yet
+  let closed = false;
+  const end = (cause?: Error) => {
+    if (!closed) broken.reject(new Error(`the ACKs at ${url} ended`, { cause }));
+  };
+  return new Promise((resolve, reject) => {
+    const request = http.get(url, (response) => {
+      createInterface({ input: response }).on("line", (line) => onAck(JSON.parse(line) as AckLine));
+      response.on("error", end);
+      response.on("close", () => end());
+      resolve({
+        broken: broken.promise,
+        close: () => {
+          closed = true;
+          request.destroy();
+        },
+      });
+    });
+    request.on("error", (cause) => {
+      if (!closed) reject(new Error(`cannot follow the ACKs at ${url}`, { cause }));
+    });
+  });
 }
 
 const SYSTEM = "isthmus-system";

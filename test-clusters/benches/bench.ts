@@ -1,6 +1,7 @@
 // What a bench is: `npm run bench` lists them, runs one and writes what it found. Implemented by the files beside this one.
 import type { ClustersUp } from "../joined/joined-fleet.ts";
 import type { Progress } from "../../shared/progress.ts";
+import type { SiteFleet } from "../sites/site-fleet.ts";
 
 export interface BenchContext {
   readonly progress: Progress;
@@ -9,6 +10,8 @@ export interface BenchContext {
   withJoinedFleet<T>(clusters: readonly string[], work: (up: ClustersUp) => Promise<T>): Promise<T>;
   /** The same before any cluster has joined: hub up, images on every node. */
   withFleet<T>(clusters: readonly string[], work: (up: ClustersUp) => Promise<T>): Promise<T>;
+  /** A fleet of sites on this machine, joined; needs no root. */
+  withSites<T>(sites: readonly string[], work: (fleet: SiteFleet) => Promise<T>): Promise<T>;
 }
 
 export interface Bar {
@@ -30,6 +33,8 @@ export interface Bench {
   readonly minutes: number;
   readonly needsRoot: boolean;
   run(context: BenchContext): Promise<BenchResult>;
+  /** With --sites: the same on sites, without root. */
+  runOnSites?(context: BenchContext): Promise<BenchResult>;
 }
 
 export function atMost(what: string, value: number, limit: number, unit: string): Bar {

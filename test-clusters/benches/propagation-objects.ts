@@ -6,7 +6,7 @@ import { podCount, type EdsScale, type SliceState } from "./propagation-plan.ts"
 
 export const benchNamespace = "bench-propagation";
 const SERVICE = "weights";
-const SERVER = "server";
+export const serverName = "server";
 export const clientName = "client";
 
 export const serviceUrl = `http://${SERVICE}.${benchNamespace}.svc.clusterset.local:${HTTP_PORT}/`;
@@ -28,13 +28,13 @@ export function westManifests(image: string): readonly Manifest[] {
   const ports = [{ name: "web", port: HTTP_PORT, targetPort: HTTP_PORT, appProtocol: "http" }];
   return [
     // the pods' own Service keeps their port open, so that a step changes what is called and not who serves
-    ...workload({ namespace, name: SERVER, image, replicas: podCount }),
+    ...workload({ namespace, name: serverName, image, replicas: podCount }),
     { apiVersion: "v1", kind: "Service", metadata: { namespace, name: SERVICE }, spec: { ports } },
     serviceExport(namespace, SERVICE),
-    httpRouteGroup(namespace, SERVER, [{ name: "all" }]),
+    httpRouteGroup(namespace, serverName, [{ name: "all" }]),
     trafficTarget({
-      ...{ namespace, name: SERVER, to: SERVER, from: [clientName], sourceClusters: "east" },
-      rule: { kind: "HTTPRouteGroup", name: SERVER },
+      ...{ namespace, name: serverName, to: serverName, from: [clientName], sourceClusters: "east" },
+      rule: { kind: "HTTPRouteGroup", name: serverName },
     }),
   ];
 }
@@ -42,8 +42,6 @@ export function westManifests(image: string): readonly Manifest[] {
 export function eastManifests(image: string): readonly Manifest[] {
   return workload({ namespace: benchNamespace, name: clientName, image });
 }
-
-export const serverSelector = `app=${SERVER}`;
 
 /** The whole slice, for PUT: the first `total` pods, of which the first `ready` are. */
 export function endpointSlice(addresses: readonly string[], { ready, total }: SliceState): Manifest {

@@ -1,13 +1,16 @@
-// Bench `propagation`: from the API server's answer to a write of an EndpointSlice in west to the ACK of the sidecar in
-// east whose EDS carries it. Writes in schedule whatever is still on its way; listens to ACKs where they arrive; no poll.
-import type { Cluster } from "../cluster.ts";
-import type { KubeClient } from "../kube-client.ts";
+// Bench `propagation`: from the end of a write of an EndpointSlice in west (the API server's answer; on sites the rename
+// of the manifest's file) to the ACK of the sidecar in east whose EDS carries it. Writes in schedule whatever is still on
+// its way; listens to ACKs where they arrive; no poll.
+import { rename, writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import type { ClustersUp } from "../joined/joined-fleet.ts";
-import { openScene, type ClusterScene } from "../joined/scene.ts";
+import { openScene } from "../joined/scene.ts";
+import type { SiteFleet } from "../sites/site-fleet.ts";
 import { untilStatus } from "../stage/asking.ts";
+import type { Manifest, Scene } from "../stage/fleet-under-test.ts";
 import { until } from "../stage/until.ts";
 import type { Caller } from "../traffic/caller.ts";
-import { tapEdsAcks, type AckLine } from "./ack-tap.ts";
+import { tapEdsAcks, tapSiteAcks, type AckLine, type AckTap, type OnAck } from "./ack-tap.ts";
 import { atMost, type Bench, type BenchContext, type BenchResult } from "./bench.ts";
 import { clusterClient } from "./cluster-access.ts";
 import {
@@ -18,7 +21,7 @@ import {
   edsScale,
   endpointSlice,
   gatewayResource,
-  serverSelector,
+  serverName,
   serviceUrl,
   slicePath,
   westManifests,
@@ -51,24 +54,70 @@ export const propagation: Bench = {
   bar: `p99 at most ${BAR_MS} ms (goal 50 ms)`,
   minutes: 6,
   needsRoot: true,
-  run: (context) => context.withJoinedFleet(CLUSTERS, (up) => measure(up, context)),
+  run: (context) =>
+    context.withJoinedFleet(CLUSTERS, async (up) => {
+      const ground = await clusterGround(up);
+      return measure(ground, context).finally(() => ground.close());
+    }),
+  runOnSites: (context) =>
+    context.withSites(CLUSTERS, async (fleet) => {
+      const ground = await siteGround(fleet);
+      return measure(ground, context).finally(() => ground.close());
+    }),
 };
+
+/** What differs between clusters and sites. */
+interface Ground {
+  readonly scene: Scene;
+  readonly tap: (member: "east" | "west", onAck: OnAck) => Promise<AckTap>;
+  /** Resolves when the whole slice of west is written. */
+  readonly writeSlice: (slice: Manifest) => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+async function clusterGround(up: ClustersUp): Promise<Ground> {
+  const scene = await openScene(up, benchNamespace, CLUSTERS);
+  const client = await clusterClient(scene.cluster("west"));
+  let exists = false;
+  return {
+    scene,
+    tap: (name, onAck) => tapEdsAcks(scene.cluster(name), { kubectl: up.fleet.kubectlProgram, onAck }),
+    writeSlice: async (slice) => {
+      if (exists) await client.send("PUT", slicePath, slice);
+      else await client.apply(slicePath, slice);
+      exists = true;
+    },
+    close: async () => {
+      await scene.close();
+      client.close();
+    },
+  };
+}
+
+async function siteGround(fleet: SiteFleet): Promise<Ground> {
+  const scene = await fleet.openScene(benchNamespace, CLUSTERS);
+  const file = join(fleet.site("west").manifestsDir, `${benchNamespace}.EndpointSlice.json`);
+  return {
+    scene,
+    tap: (name, onAck) => tapSiteAcks(fleet.site(name).adminUrl("/debug/acks?type=eds"), onAck),
+    // as an editor or a configuration tool does it: the file is never half of itself
+    writeSlice: async (slice) => {
+      await writeFile(`${file}.new`, JSON.stringify(slice));
+      await rename(`${file}.new`, file);
+    },
+    close: () => scene.close(),
+  };
+}
 
 /** As the agents stamp ACKs: ms since 1970, with fractions. The kernel slews all processes' clocks alike. */
 const now = () => performance.timeOrigin + performance.now();
 
-async function measure(up: ClustersUp, { progress }: BenchContext): Promise<BenchResult> {
-  const scene = await openScene(up, benchNamespace, CLUSTERS);
-  const client = await clusterClient(scene.cluster("west"));
+async function measure({ scene, tap, writeSlice }: Ground, { progress }: BenchContext): Promise<BenchResult> {
   const listener = ackListener();
-  const taps = await Promise.all(
-    (["east", "west"] as const).map((name) =>
-      tapEdsAcks(scene.cluster(name), { kubectl: up.fleet.kubectlProgram, onAck: listener[name] }),
-    ),
-  );
-  const broken = Promise.race(taps.map((tap) => tap.broken));
+  const taps = await Promise.all((["east", "west"] as const).map((name) => tap(name, listener[name])));
+  const broken = Promise.race(taps.map((each) => each.broken));
   try {
-    const slice = await progress.step("pods with sidecars, and the first answer", () => stage(scene, client));
+    const slice = await progress.step("workloads with sidecars, and the first answer", () => stage(scene, writeSlice));
     const caller = await scene.caller("east", clientName);
     await untilStatus(caller, serviceUrl, 200);
     await untilTapped(slice, listener);
@@ -77,38 +126,30 @@ async function measure(up: ClustersUp, { progress }: BenchContext): Promise<Benc
     );
     return report(run, listener);
   } finally {
-    for (const tap of taps) tap.close();
-    await scene.close();
-    client.close();
+    for (const each of taps) each.close();
   }
 }
 
 interface Slice {
-  /** When the request went out and when its answer was there. */
+  /** When the write began and when it was done. */
   write(state: SliceState): Promise<{ readonly sentAtMs: number; readonly answeredAtMs: number }>;
 }
 
-async function stage(scene: ClusterScene, client: KubeClient): Promise<Slice> {
+async function stage(scene: Scene, writeSlice: Ground["writeSlice"]): Promise<Slice> {
   await scene.apply("west", westManifests(scene.image));
   await scene.apply("east", eastManifests(scene.image));
   await Promise.all([scene.ready("west"), scene.ready("east")]);
-  const addresses = await podAddresses(scene.cluster("west"));
-  await client.apply(slicePath, endpointSlice(addresses, stateBefore));
+  const addresses = await scene.podAddresses("west", serverName);
+  if (addresses.length !== podCount)
+    throw new Error(`${podCount} pods were asked for, west has ${addresses.join(", ")}`);
+  await writeSlice(endpointSlice(addresses, stateBefore));
   return {
     write: async (state) => {
       const sentAtMs = now();
-      await client.send("PUT", slicePath, endpointSlice(addresses, state));
+      await writeSlice(endpointSlice(addresses, state));
       return { sentAtMs, answeredAtMs: now() };
     },
   };
-}
-
-async function podAddresses(cluster: Cluster): Promise<readonly string[]> {
-  const template = "jsonpath={.items[*].status.podIP}";
-  const text = await cluster.kubectl(["get", "pods", "-n", benchNamespace, "-l", serverSelector, "-o", template]);
-  const addresses = text.trim().split(" ");
-  if (addresses.length !== podCount) throw new Error(`${podCount} pods were asked for, west has: ${text}`);
-  return addresses;
 }
 
 interface AckListener {

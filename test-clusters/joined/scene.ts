@@ -40,6 +40,11 @@ export async function openScene(up: ClustersUp, namespace: string, clusters: rea
     restartPods: async (cluster, deployment) => {
       await fleet.cluster(cluster).kubectl(["rollout", "restart", `deploy/${deployment}`, ...inNamespace]);
     },
+    podAddresses: async (cluster, deployment) => {
+      const template = ["-o", "jsonpath={.items[*].status.podIP}"];
+      const pods = ["get", "pods", ...inNamespace, "-l", `app=${deployment}`, ...template];
+      return (await fleet.cluster(cluster).kubectl(pods)).trim().split(" ");
+    },
     caller: (cluster, deployment) => {
       const opened = callerIn(up, { cluster, namespace, deployment });
       callers.push(opened);

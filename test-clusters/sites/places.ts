@@ -2,7 +2,7 @@
 // slot; everything else follows from its number. Pure.
 
 /** Runs that fit beside each other, and sites in each. */
-export const SLOTS = 12;
+export const SLOTS = 10;
 export const SITES = 4;
 
 export interface SitePlace {
@@ -25,8 +25,8 @@ export interface RunPlaces {
 }
 
 const RANGE_BITS = 14;
-/** Second byte of the first range; those below are left to people. */
-const FIRST_RANGE = 64;
+/** Second byte of the first range; what is below is left to people, the default of `isthmus site` (127.64.0.0/12) too. */
+const FIRST_RANGE = 96;
 const RANGE_STEP = 2 ** (16 - RANGE_BITS);
 
 export function planSites(slot: number, names: readonly string[]): RunPlaces {

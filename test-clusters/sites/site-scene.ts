@@ -6,6 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { readCredentialFolder, workloadFolder } from "../../agent/site/credential-folder.ts";
+import type { BoundInput } from "../../agent/ir/inputs.ts";
 import { addressText } from "../../agent/site/loopback-range.ts";
 import type { Manifest, Scene } from "../stage/fleet-under-test.ts";
 import { until } from "../stage/until.ts";
@@ -114,6 +115,10 @@ export function openSiteScene(parts: SiteSceneParts): Scene {
       await stopPods(member, deployment);
       await Promise.all(of(member, deployment).map((each) => startReplica(each, parts)));
     },
+    podAddresses: async (member, deployment) => {
+      const sidecars = await Promise.all(of(member, deployment).map((each) => sidecarOf(each, namespace)));
+      return sidecars.flatMap(({ inboundAddresses }) => inboundAddresses.slice(0, 1));
+    },
     caller: async (member, deployment) => {
       const [replica] = of(member, deployment);
       if (replica === undefined) throw new Error(`${member} has no ${namespace}/${deployment}`);
@@ -161,13 +166,18 @@ async function untilAnswering({ name, plan }: Replica, processes: SiteProcesses)
   });
 }
 
-/** Calls as the workload's application does: HTTP through its sidecar's proxy, TCP at the loopback address of the service. */
-async function callerOf({ member, name, plan }: Replica, { namespace, processes }: SiteSceneParts): Promise<Caller> {
-  if (plan.workload === undefined) return strangerOf(member, name, processes);
+async function sidecarOf({ member, name, plan }: Replica, namespace: string): Promise<BoundInput> {
   const folder = workloadFolder(member.dataDir, { namespace, name: plan.name });
   const facts = await until(`the credential of ${name}`, READY_MS, () => readCredentialFolder(folder));
   if (facts.sidecar === undefined) throw new Error(`${name} has no sidecar`);
-  const { httpProxy, loopback } = facts.sidecar;
+  return facts.sidecar;
+}
+
+/** Calls as the workload's application does: HTTP through its sidecar's proxy, TCP at the loopback address of the service. */
+async function callerOf(replica: Replica, { namespace, processes }: SiteSceneParts): Promise<Caller> {
+  const { member, name, plan } = replica;
+  if (plan.workload === undefined) return strangerOf(member, name, processes);
+  const { httpProxy, loopback } = await sidecarOf(replica, namespace);
   const env = { ...processes.env, HTTP_PROXY: `http://${httpProxy.address}:${httpProxy.port}` };
   const caller = openCaller({ command: process.execPath, args: smallHeap, env, name });
   return {

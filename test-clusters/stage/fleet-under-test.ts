@@ -45,6 +45,8 @@ export interface Scene {
   startPods(member: string, deployment: string, replicas: number): Promise<void>;
   /** New pods in the place of the old ones. */
   restartPods(member: string, deployment: string): Promise<void>;
+  /** Where the pods of a Deployment are reached inside their member. */
+  podAddresses(member: string, deployment: string): Promise<readonly string[]>;
   caller(member: string, deployment: string): Promise<Caller>;
   close(): Promise<void>;
 }
