@@ -1,6 +1,7 @@
 // A real Envoy on its bootstrap alone, against an agent that only listens: whom it trusts, what it shows, and that a new token, a
 // new root and a dead agent need no restart (envoy-facts 5). Folders are swapped as the kubelet swaps them: `..data` is a symlink.
-import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { createSecureServer, type Http2SecureServer, type ServerHttp2Session } from "node:http2";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -8,6 +9,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ClusterName } from "../../shared/ids.ts";
 import { bootstrapConfig, bootstrapFiles } from "./bootstrap.ts";
+import { boundProxy } from "./bound-proxy.ts";
 import type { ProxyTrust } from "./proxy.ts";
 import type { JsonMessage } from "./resource.ts";
 import { testFleet } from "./testing/certificates.ts";
@@ -137,6 +139,17 @@ async function statusOf(port: number, path: string): Promise<number> {
   return (await fetch(`http://127.0.0.1:${port}${path}`)).status;
 }
 
+function answerOf(socketPath: string, path: string): Promise<{ readonly status: number; readonly text: string }> {
+  return new Promise((resolve, reject) => {
+    const sent = request({ socketPath, path }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+      response.on("end", () => resolve({ status: response.statusCode ?? 0, text }));
+    });
+    sent.on("error", reject).end();
+  });
+}
+
 describe.skipIf(envoy === "")("a real Envoy on its bootstrap", () => {
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), "isthmus-bootstrap-"));
@@ -173,6 +186,36 @@ describe.skipIf(envoy === "")("a real Envoy on its bootstrap", () => {
     await agent.close();
     await agent.listen(renewed.svid("east", "isthmus-system", "isthmus-agent"));
     await sees("Bearer third");
+  });
+
+  it("as a process reads a plain credential folder, shows a token that was renamed into it, and opens no port", async () => {
+    const [fleet, credentialDir, configDir] = [fleetIn("fleet"), join(dir, "credential"), join(dir, "run")];
+    for (const folder of [credentialDir, configDir]) mkdirSync(folder);
+    writeFileSync(join(credentialDir, "roots.pem"), fleet.rootsPem);
+    writeFileSync(join(credentialDir, "token"), "first");
+    const made = boundProxy(
+      {
+        ...{ cluster: "east", fleetDomain, namespace: "shop", name: "cart", sidecar: {} },
+        ...{ agent: { host: "127.0.0.1", port: AGENT_PORT }, locality: { region: "", zone: "" } },
+      },
+      { credentialDir, configDir },
+    );
+    if (!made.ok) throw new Error(JSON.stringify(made.error));
+    const { files, arguments: given, adminSocketPath } = made.value;
+    for (const [file, text] of Object.entries(files)) writeFileSync(join(configDir, file), text);
+    await agent.listen(fleet.svid("east", "isthmus-system", "isthmus-agent"));
+    proxy = start([envoy, ...given]);
+    await sees("Bearer first");
+    // its agent has not told it what to do yet
+    const ready = await answerOf(adminSocketPath, "/ready");
+    expect(ready).toEqual({ status: 503, text: "PRE_INITIALIZING\n" });
+    expect((await answerOf(adminSocketPath, "/listeners")).text).toBe("");
+    expect(statSync(adminSocketPath).mode & 0o777).toBe(0o600);
+
+    writeFileSync(join(credentialDir, ".token.new"), "second");
+    renameSync(join(credentialDir, ".token.new"), join(credentialDir, "token"));
+    for (const session of agent.sessions.splice(0)) session.destroy();
+    await sees("Bearer second");
   });
 
   it.each([
