@@ -12,6 +12,8 @@ export interface WorkloadOptions {
   /** Raw TCP echo on 9000 beside HTTP; `banner`: the server speaks first. */
   readonly tcp?: "echo" | "banner";
   readonly annotations?: Readonly<Record<string, string>>;
+  /** The pod's weight when a node has too much to do; `10m` when not given. */
+  readonly cpuRequest?: string;
 }
 
 export const HTTP_PORT = 8080;
@@ -30,7 +32,7 @@ function environment({ name, tcp }: WorkloadOptions): readonly Manifest[] {
 }
 
 function deployment(options: WorkloadOptions): Manifest {
-  const { namespace, name, image, replicas = 1, annotations = {} } = options;
+  const { namespace, name, image, replicas = 1, annotations = {}, cpuRequest = "10m" } = options;
   const labels = { app: name };
   const probe = { httpGet: { path: "/healthz", port: HTTP_PORT }, periodSeconds: 1 };
   const container = {
@@ -39,7 +41,7 @@ function deployment(options: WorkloadOptions): Manifest {
     args: ["/app/dist/deploy/shop/main.js"],
     env: environment(options),
     readinessProbe: probe,
-    resources: { requests: { cpu: "10m", memory: "48Mi" }, limits: { memory: "192Mi" } },
+    resources: { requests: { cpu: cpuRequest, memory: "48Mi" }, limits: { memory: "192Mi" } },
   };
   return {
     apiVersion: "apps/v1",
