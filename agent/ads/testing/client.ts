@@ -74,7 +74,9 @@ export function connect(port: number, options: ClientOptions = {}): TestClient {
     wake();
   });
   call.on("error", () => undefined); // the status says it
+  let over: StatusObject | undefined;
   const status = new Promise<StatusObject>((resolve) => call.on("status", resolve));
+  call.on("status", (ended) => (over = ended));
   let first = true;
   const send = (type: ResourceType, fields: JsonMessage = {}) => {
     const request = { ...(first ? { node: { id: node } } : {}), type_url: typeUrls[type], ...fields };
@@ -100,8 +102,9 @@ export function connect(port: number, options: ClientOptions = {}): TestClient {
     ack: (answer, fields = {}) => send(typeOf(answer), { response_nonce: answer.nonce, ...fields }),
     nack: (answer, message) =>
       send(typeOf(answer), { response_nonce: answer.nonce, error_detail: { code: 13, message } }),
-    next: async (deadlineMs = 5_000) => {
+    next: async (deadlineMs = 15_000) => {
       const answer = await within(deadlineMs);
+      if (answer === undefined && over !== undefined) throw new Error(`the stream ended: ${over.code} ${over.details}`);
       if (answer === undefined) throw new Error(`no response within ${deadlineMs} ms`);
       return answer;
     },
