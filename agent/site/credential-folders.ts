@@ -1,6 +1,6 @@
 // Keeps one credential folder per workload, and the gateway's: what a sidecar beside it starts from and lives on. A token is
 // written anew at half of its life; what is right already is not touched; the folder goes with its workload.
-import { chmod, chown, mkdir, readdir, readFile, rename, rm, rmdir, writeFile } from "node:fs/promises";
+import { chmod, chown, mkdir, open, readdir, readFile, rename, rm, rmdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Clock } from "../../shared/clock.ts";
 import { credentialFile, workloadFolder, type CredentialFacts } from "./credential-folder.ts";
@@ -63,8 +63,14 @@ async function replaceFile(path: string, text: string, { mode, owner }: FileOpti
   if ((await readIfThere(path)) === text) return;
   const part = `${path}.part`;
   await rm(part, { force: true });
-  await writeFile(part, text, { mode, flag: "wx" });
-  if (owner !== undefined) await chown(part, owner, owner);
+  const file = await open(part, "wx", mode);
+  try {
+    // by its handle: the folder's owner could put a link to another's file in the place of the name
+    if (owner !== undefined) await file.chown(owner, owner);
+    await file.writeFile(text);
+  } finally {
+    await file.close();
+  }
   await rename(part, path);
 }
 
