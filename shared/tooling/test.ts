@@ -1,9 +1,9 @@
-// `npm test`: what is missing on the machine, then the check, then the end-to-end core on one real fleet. The README's
+// `npm test`: what is missing on the machine, then the check, a smoke test on sites, the end-to-end core on clusters. The README's
 // second command.
 import { spawnSync } from "node:child_process";
 import process from "node:process";
 
-const stages = [["shared/tooling/check.ts"], ["test-clusters/e2e.ts", "core"]];
+const stages = [["shared/tooling/check.ts"], ["test-clusters/e2e.ts", "smoke", "core"]];
 
 let failed = 0;
 for (const [script, ...args] of stages) {

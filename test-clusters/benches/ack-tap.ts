@@ -37,8 +37,9 @@ export function tapSiteAcks(url: string, onAck: OnAck): Promise<AckTap> {
   };
   return new Promise((resolve, reject) => {
     const request = http.get(url, (response) => {
-      createInterface({ input: response }).on("line", (line) => onAck(JSON.parse(line) as AckLine));
-      response.on("error", end);
+      const lines = createInterface({ input: response });
+      lines.on("line", (line) => onAck(JSON.parse(line) as AckLine));
+      lines.on("error", end); // the response's own errors come out here
       response.on("close", () => end());
       resolve({
         broken: broken.promise,
