@@ -148,6 +148,23 @@ describe("what goes wrong", () => {
       args: ["join", "--token-file", "FOLDER/full/file", "--context", "c"],
       code: "ISTHMUS_TOKEN_MALFORMED",
     },
+    { why: "a workload without a program", args: ["run", "--service", "cart"], code: "ISTHMUS_USAGE" },
+    { why: "a workload without an account", args: ["run", "--service", "cart", "--", "true"], code: "ISTHMUS_USAGE" },
+    {
+      why: "a workload of no site",
+      args: ["run", "--service", "cart", "--account", "cart", "--data", "FOLDER/none", "--", "true"],
+      code: "ISTHMUS_SITE_DATA",
+    },
+    {
+      why: "a site without manifests",
+      args: ["site", "--data", "FOLDER/site", "--manifests", "FOLDER/none", "--gateway", "127.0.1.1:15443"],
+      code: "ISTHMUS_MANIFESTS",
+    },
+    {
+      why: "a gateway that is no address",
+      args: ["site", "--data", "FOLDER/site", "--manifests", "FOLDER/full", "--gateway", "gateway"],
+      code: "ISTHMUS_ADDRESS",
+    },
     { why: "an unknown command", args: ["frobnicate"], code: "ISTHMUS_USAGE" },
     { why: "an unknown option", args: ["status", "--frobnicate"], code: "ISTHMUS_USAGE" },
     { why: "a missing argument", args: ["token", "create"], code: "ISTHMUS_USAGE" },
@@ -182,6 +199,38 @@ describe("what goes wrong", () => {
     const tar = Buffer.from(data["data.tar"] ?? "", "base64").toString("latin1");
     expect(kind).toBe("Secret");
     for (const file of ["fleet.json", "hub.json", "pepper", "kek"]) expect(tar).toContain(`./${file}`);
+  });
+});
+
+describe("a workload's program", () => {
+  const run = ["run", "--service", "cart", "--account", "cart", "--port", "8080=9090"];
+
+  it.each([
+    { name: "that does not exist has the shell's status", program: "no-such-program", status: 127 },
+    { name: "that may not be run has another", program: "FOLDER/text", status: 126 },
+  ])("$name", async ({ program, status }) => {
+    writeFileSync(join(folder, "text"), "no program");
+    const ran = await isthmus([...run, "--data", folder, "--", program.replace("FOLDER", folder)]);
+    expect(ran).toMatchObject({ status, stdout: "" });
+    expect(ran.stderr).toMatch(/^error ISTHMUS_APPLICATION: /);
+  });
+
+  it("runs under systemd by a unit that names everything absolutely", async () => {
+    const ran = await isthmus([...run, "--data", folder, "--print-systemd", "--", "env", "A=b c"]);
+    expect(ran.status).toBe(0);
+    const start = /^ExecStart=(.*)$/m.exec(ran.stdout)?.[1] ?? "";
+    expect(start).toContain(
+      `isthmus.js run --service cart --account cart --namespace default --name cart --port 8080=9090`,
+    );
+    expect(start).toMatch(/ --data \/\S+ -- \/\S+\/env "A=b c"$/);
+  });
+
+  it("has a site that runs under systemd too", async () => {
+    const site = ["site", "--data", folder, "--manifests", folder, "--gateway", "127.0.1.1:15443", "--print-systemd"];
+    const ran = await isthmus([...site, "--token-file", join(folder, "token"), "--permissive"]);
+    const start = /^ExecStart=(.*)$/m.exec(ran.stdout)?.[1] ?? "";
+    const files = `--data ${folder} --manifests ${folder} --token-file ${folder}/token`;
+    expect(start).toContain(`isthmus.js site ${files} --gateway 127.0.1.1:15443 --log-level info --permissive`);
   });
 });
 

@@ -1,7 +1,10 @@
 // How a person or a service manager ends a long-running command: the first signal asks, a second one insists.
 import process from "node:process";
 
-const signals = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+/** A closed terminal ends what was started in it; a handler would undo nohup(1), which leaves no terminal behind. */
+function endingSignals(): readonly NodeJS.Signals[] {
+  return process.stderr.isTTY ? ["SIGTERM", "SIGINT", "SIGHUP"] : ["SIGTERM", "SIGINT"];
+}
 
 export interface StopSignals {
   /** Aborts with the first signal's name as its reason. */
@@ -13,6 +16,7 @@ export interface StopSignals {
 }
 
 export function stopSignals(): StopSignals {
+  const signals = endingSignals();
   const stop = new AbortController();
   const kill = new AbortController();
   const onSignal = (signal: NodeJS.Signals) => (stop.signal.aborted ? kill : stop).abort(signal);
