@@ -175,7 +175,8 @@ function wire(member: Member): void {
 }
 
 function missingText({ sources, levels }: Member): string | undefined {
-  const missing = [...missingSources(sources), ...(levels.adsOpen ? [] : ["the first configuration for proxies"])];
+  const served = levels.adsOpen && levels.settled !== undefined;
+  const missing = [...missingSources(sources), ...(served ? [] : ["the first configuration for proxies"])];
   return missing.length === 0 ? undefined : `waiting for ${missing.join(", ")}`;
 }
 

@@ -35,14 +35,27 @@ export function createKeeper<T>(options: KeeperOptions<T>): Keeper<T> {
   let wanted: { readonly value: T } | undefined;
   let problems: readonly Problem[] = [];
   let wake = Promise.withResolvers<undefined>();
-  const run = async (signal: AbortSignal) => {
+  let written: typeof wanted;
+  const write = async () => {
+    const wish = wanted;
+    problems = wish === undefined ? [] : await writeOnce(options, wish.value, problems);
+    if (problems.length === 0) written = wish;
+  };
+  const loop = async (signal: AbortSignal) => {
     for (let attempt = 0; !signal.aborted;) {
       const woken = wake.promise; // taken before the write: a wish during it is not missed
-      problems = wanted === undefined ? [] : await writeOnce(options, wanted.value, problems);
+      await write();
       attempt = problems.length === 0 ? 0 : attempt + 1;
       const pauseMs = attempt === 0 ? spacingMs : backoffDelayMs(attempt - 1, backoff, random());
       if (pauseMs > 0) await clock.sleep(pauseMs, signal);
       if (attempt === 0) await sleepOrWake(clock, refreshMs, woken, signal);
+    }
+  };
+  const run = async (signal: AbortSignal) => {
+    try {
+      await loop(signal);
+    } finally {
+      if (signal.aborted && written !== wanted) await write(); // what waited for its turn is for the next start
     }
   };
   return {

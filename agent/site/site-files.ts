@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
 import { packRegistry, registryDigest, unpackRegistry, type RegistryCopy } from "../hub/registry-copy.ts";
+import type { ServiceInput } from "../ir/inputs.ts";
 import { noAllocations, type Allocations } from "./allocations.ts";
 
 const KEY_BYTES = 32;
@@ -31,6 +32,11 @@ export function allocationFile(dataDir: string): KeptFile<Allocations> {
 
 export function exportTimesFile(dataDir: string): KeptFile<Readonly<Record<string, number>>> {
   return keptFile(join(dataDir, "exports.json"), {}, isBook);
+}
+
+/** Services that stand for imports. In a cluster the API server keeps them. */
+export function importsFile(dataDir: string): KeptFile<readonly ServiceInput[]> {
+  return keptFile(join(dataDir, "imports.json"), [], isServices);
 }
 
 function keptFile<T>(path: string, otherwise: T, isWhole: (value: unknown) => value is T): KeptFile<T> {
@@ -66,6 +72,13 @@ function isBook(value: unknown): value is Readonly<Record<string, number>> {
     value !== null &&
     !Array.isArray(value) &&
     Object.values(value).every((number) => typeof number === "number" && Number.isInteger(number))
+  );
+}
+
+/** Written by us alone: that it is whole is all there is to ask. */
+function isServices(value: unknown): value is readonly ServiceInput[] {
+  return (
+    Array.isArray(value) && value.every((each) => typeof (each as Partial<ServiceInput> | null)?.importOf === "string")
   );
 }
 

@@ -7,7 +7,6 @@ import { registryContent, type RegistryCopy } from "../hub/registry-copy.ts";
 import type { RemoteState } from "../hub/remote-registry.ts";
 import { exportConditions, type ExportStatus } from "../ir/export-conditions.ts";
 import { selectImports } from "../ir/imports.ts";
-import type { ServiceInput } from "../ir/inputs.ts";
 import type { ServiceImportIr } from "../ir/types.ts";
 import type { Leader } from "../platform.ts";
 import { derivedServices } from "./derived-services.ts";
@@ -44,7 +43,6 @@ export function createSiteLeader(deps: SiteLeaderDeps): SiteLeader {
     refreshMs: REFRESH_MS,
     spacingMs: COPY_SPACING_MS,
   });
-  let derived: readonly ServiceInput[] = [];
   let imports: readonly ServiceImportIr[] = [];
   let exports: readonly ExportStatus[] = [];
   const problems = () => exports.flatMap(exportProblems).map((problem) => located(source.objects().places, problem));
@@ -53,8 +51,7 @@ export function createSiteLeader(deps: SiteLeaderDeps): SiteLeader {
     tasks: [registry.task],
     settled: ({ inputs, problems: ofMesh }, { connected, acknowledged }) => {
       imports = selectImports(inputs);
-      derived = derivedServices(imports, connected, derived);
-      source.setDerived(derived);
+      source.setDerived(derivedServices(imports, connected, source.derived()));
       exports = exportConditions(inputs, acknowledged);
       const ofObjects = ofMesh.map((problem) => located(source.objects().places, problem));
       told([...source.problems(), ...ofObjects, ...problems()]);

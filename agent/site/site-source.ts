@@ -17,7 +17,7 @@ import type { LoopbackRange } from "./loopback-range.ts";
 import { freeProxyPorts, isRoot, lowestUnprivilegedPort } from "./machine.ts";
 import { openManifestFolder, type ManifestFolder } from "./manifest-folder.ts";
 import { removeDead } from "./registrations.ts";
-import { allocationFile, exportTimesFile, isForAPerson } from "./site-files.ts";
+import { allocationFile, exportTimesFile, importsFile, isForAPerson } from "./site-files.ts";
 import { objectKey, siteInputs, siteServices, type Machine } from "./site-inputs.ts";
 import { collectObjects, noObjects, type SiteObjects } from "./site-objects.ts";
 
@@ -40,7 +40,9 @@ export interface SiteSource {
   readonly whenRead: Promise<unknown>;
   problems(): readonly Problem[];
   onChange(listener: () => void): () => void;
-  /** Services that stand for imports, as they should be from now on. */
+  /** Services that stand for imports, as they are. */
+  derived(): readonly ServiceInput[];
+  /** And as they should be from now on. */
   setDerived(derived: readonly ServiceInput[]): void;
   readonly health: HealthChecks;
   /** Runs until the signal aborts. */
@@ -52,7 +54,9 @@ const LEVEL_CHECK_MS = 1_000;
 
 interface Levels {
   objects: SiteObjects;
+  /** Of the last run until the hub's word is known: a restart must not take an address from under an application. */
   derived: readonly ServiceInput[];
+  wantedDerived: readonly ServiceInput[];
   allocations: Allocations;
   exportedAtMs: Readonly<Record<string, number>>;
   inputs: PlatformInputs | undefined;
@@ -102,9 +106,10 @@ export async function openSiteSource(options: SiteSourceOptions): Promise<SiteSo
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
+    derived: () => levels.wantedDerived,
     setDerived: (derived) => {
-      if (derived === levels.derived) return;
-      levels.derived = derived;
+      if (derived === levels.wantedDerived) return;
+      levels.wantedDerived = derived;
       nudge();
     },
     health,
@@ -120,11 +125,13 @@ async function openParts(options: SiteSourceOptions, nudge: () => void, changed:
   await mkdir(registeredDir, { recursive: true, mode: 0o700 });
   const folder = (path: string, prefix: string) => openManifestFolder({ path, prefix, onEvent: nudge, log });
   const unprivileged = await lowestUnprivilegedPort();
+  const derived = await importsFile(dataDir).load();
   return {
     options,
     levels: {
       objects: noObjects,
-      derived: [],
+      derived,
+      wantedDerived: derived,
       allocations: await allocationFile(dataDir).load(),
       exportedAtMs: await exportTimesFile(dataDir).load(),
       inputs: undefined,
@@ -150,6 +157,7 @@ async function settle(parts: Parts): Promise<void> {
       levels.objects,
     );
     health.follow(levels.objects.records.Workload);
+    await takeDerived(parts);
     await giveNumbers(parts);
     await rememberExports(parts);
   } catch (error) {
@@ -167,6 +175,13 @@ function showFault({ levels, options, changed }: Parts, error: Error): void {
   levels.problems = problems;
   options.log.warn(message);
   changed();
+}
+
+async function takeDerived({ levels, options }: Parts): Promise<void> {
+  const wanted = levels.wantedDerived;
+  if (wanted === levels.derived) return;
+  await importsFile(options.dataDir).save(wanted);
+  levels.derived = wanted;
 }
 
 async function giveNumbers({ levels, options, machine }: Parts): Promise<void> {
