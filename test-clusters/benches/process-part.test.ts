@@ -4,7 +4,7 @@ import { partOfProcess } from "./process-part.ts";
 const inPod =
   "4:memory:/ist-bench-1/east/kubepods/burstable/pod1/c1\n1:cpu:/ist-bench-1/east/kubepods/burstable/pod1/c1\n";
 const outside = "4:memory:/user\n";
-const agent = ["/usr/local/bin/node", "/app/dist/agent/main.js", ""];
+const agent = ["/usr/local/bin/node", "/app/agent/main.js", ""];
 const envoy = (node: string) => ["/usr/local/bin/envoy", "--config-path", "f", "--service-node", node];
 const redis = ["redis-server unixsocket:/cache/runs/bench-1/hub/redis/redis.sock", ""];
 const hub = ["/bin/node", "/w/cli/isthmus.js", "hub", "--data", "/cache/runs/bench-1/hub"];

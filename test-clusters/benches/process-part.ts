@@ -21,7 +21,7 @@ export function partOfProcess(runId: string, { argv, cgroups }: ProcessFacts): P
 }
 
 function partInPod(program: string, argv: readonly string[]): Part | undefined {
-  if (program === "node") return argv[1] === "/app/dist/agent/main.js" ? "agent" : undefined;
+  if (program === "node") return argv[1] === "/app/agent/main.js" ? "agent" : undefined;
   if (program !== "envoy") return undefined;
   return argv[argv.indexOf("--service-node") + 1]?.startsWith("gateway~") === true ? "gateway" : "sidecar";
 }
