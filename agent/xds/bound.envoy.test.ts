@@ -1,10 +1,12 @@
 // Sidecars as processes, without redirect and without root: two workloads of a site call each other by HTTP proxy and by loopback
 // address, on real Envoys with real certificates. One site for all sentences; each leaves it as it was found.
+import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { Agent, createServer, type Server } from "node:http";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { BoundMember } from "./testing/bound-member.ts";
 import { testFleet, type TestFleet } from "./testing/certificates.ts";
@@ -146,6 +148,14 @@ describe.skipIf(envoy === "")("sidecars that bind instead of being redirected to
       });
     }
     expect(await front.byProxy("-p", "http://cart.shop/items")).toMatchObject({ status: 200 });
+  });
+
+  it("a Node application that is only told of the proxy by its environment reaches a service", async () => {
+    const { address, port } = front.bound.httpProxy;
+    const call = 'fetch("http://cart.shop/items").then((answer) => answer.text()).then((text) => console.log(text))';
+    const told = { NODE_USE_ENV_PROXY: "1", HTTP_PROXY: `http://${address}:${port}` };
+    const said = await promisify(execFile)(process.execPath, ["-e", call], { env: { ...process.env, ...told } });
+    expect(seenBy(said.stdout).xfcc).toMatch(callerOfFront);
   });
 
   it("bytes reach a TCP service on its loopback address and through a tunnel, whoever speaks first", async () => {
