@@ -16,6 +16,16 @@ import { siteProcesses, type SiteProcesses } from "./site-processes.ts";
 import { openSiteScene } from "./site-scene.ts";
 import { joinRun, openRun, type SiteRun } from "./site-run.ts";
 
+/** What every process of a site needs from outside. */
+export function environment(programFolders: readonly string[]): Readonly<Record<string, string>> {
+  return {
+    PATH: [dirname(process.execPath), ...programFolders, process.env["PATH"] ?? ""].join(":"),
+    HOME: process.env["HOME"] ?? homedir(),
+    // what Node compiles once is shared by all programs and runs: they start in half the time and hold less
+    NODE_COMPILE_CACHE: join(cacheRoot(), "compiled"),
+  };
+}
+
 const HUB_MS = 30_000;
 const HUB = "hub";
 /** Second byte of the applications' addresses, plus the slot. */
@@ -77,12 +87,7 @@ async function findPrograms(progress: Progress): Promise<Programs> {
 
 function siteFleet(run: SiteRun, { envoy, redis }: Programs): SiteFleet {
   const { folder, places } = run;
-  const processes = siteProcesses(run, {
-    PATH: [dirname(process.execPath), dirname(redis), process.env["PATH"] ?? ""].join(":"),
-    HOME: process.env["HOME"] ?? homedir(),
-    // what Node compiles once is shared by all programs and runs: they start in half the time and hold less
-    NODE_COMPILE_CACHE: join(cacheRoot(), "compiled"),
-  });
+  const processes = siteProcesses(run, { env: environment([dirname(redis)]) });
   const product = productIn(processes.env);
   const members = new Map(
     places.sites.map((place) => [place.name, siteMember({ folder, place, processes, envoy })] as const),

@@ -22,11 +22,19 @@ export interface SiteMember extends Member {
   start(): Promise<void>;
   /** Until it takes part in the fleet. */
   ready(): Promise<void>;
+  /** As the agent sees them. */
+  workloads(): Promise<readonly WorkloadState[]>;
   /** GET of the agent's admin surface. */
   debug(view: string): Promise<unknown>;
   adminUrl(path: string): string;
   /** Stops or continues every process of the site, its workloads included. */
   signalAll(signal: "SIGSTOP" | "SIGCONT"): void;
+}
+
+export interface WorkloadState {
+  readonly namespace: string;
+  readonly name: string;
+  readonly ready: boolean;
 }
 
 export interface SiteParts {
@@ -56,6 +64,7 @@ export function siteMember({ folder, place, processes, envoy }: SiteParts): Site
         throw new Error(`the site ${name} ended: ${await processes.lastWords(name)}`);
       return answers(path);
     });
+  const debug = async (view: string): Promise<unknown> => (await fetch(adminUrl(`/debug/${view}`))).json();
   const gateways = async () => (await processes.family(name)).filter((each) => programOf(each) === "envoy");
   const killGateways = async () => {
     const found = await gateways();
@@ -84,7 +93,11 @@ export function siteMember({ folder, place, processes, envoy }: SiteParts): Site
     manifestsDir,
     tokenFile,
     adminUrl,
-    debug: async (view) => (await fetch(adminUrl(`/debug/${view}`))).json(),
+    debug,
+    workloads: async () => {
+      const { workloads = [] } = (await debug("sources")) as { readonly workloads?: readonly WorkloadState[] };
+      return workloads;
+    },
     start: async () => {
       await mkdir(dataDir, { recursive: true, mode: 0o700 });
       await mkdir(manifestsDir, { recursive: true });
@@ -109,7 +122,7 @@ export function siteMember({ folder, place, processes, envoy }: SiteParts): Site
       await untilAnswers("/readyz", `the agent of ${name} to be ready again`);
     },
     complaints: async (namespace, kind, object) => {
-      const problems = (await (await fetch(adminUrl("/debug/problems"))).json()) as readonly object[];
+      const problems = (await debug("problems")) as readonly object[];
       const about = problems.map((each) => JSON.stringify(each)).filter((text) => text.includes(object));
       return about.filter((text) => text.includes(kind) && text.includes(namespace)).join("\n");
     },

@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { isAlive, processIdOf, type ProcessId } from "../machine/proc.ts";
+import { inNetns } from "../network/fabric.ts";
 import { logTail, pause } from "../run/processes.ts";
 import { writeJson } from "../run/record.ts";
 import { isthmusProgram } from "../stage/product.ts";
@@ -30,9 +31,18 @@ export interface SiteProcesses {
   /** Why it ended, for a message. */
   lastWords(name: string): Promise<string>;
   readonly env: NodeJS.ProcessEnv;
+  /** A command line that runs where the processes run. */
+  inPlace(argv: readonly string[]): readonly string[];
 }
 
-export function siteProcesses(run: SiteRun, env: Readonly<Record<string, string>>): SiteProcesses {
+export interface ProcessSettings {
+  readonly env: Readonly<Record<string, string>>;
+  /** A network namespace to run in, as a file; undefined: this machine's own. */
+  readonly netns?: string;
+}
+
+export function siteProcesses(run: SiteRun, { env, netns }: ProcessSettings): SiteProcesses {
+  const inPlace = (argv: readonly string[]) => (netns === undefined ? argv : inNetns(netns, argv));
   const logFile = (name: string) => join(run.folder, "logs", `${name}.log`);
   const recordFile = (name: string) => join(run.folder, "processes", `${name}.json`);
   const environment = { ...basicEnv(), ...env, [runMark]: run.folder };
@@ -47,13 +57,15 @@ export function siteProcesses(run: SiteRun, env: Readonly<Record<string, string>
   const lastWords = (name: string) => logTail(logFile(name), 6);
   return {
     env: environment,
+    inPlace,
     logFile,
     family,
     lastWords,
     isthmus: async (name, args, more = {}) => {
       const log = openSync(logFile(name), "a");
-      const argv = ["--disable-warning=ExperimentalWarning", ...smallHeap, isthmusProgram, ...args];
-      const child = spawn(process.execPath, argv, {
+      const node = [process.execPath, "--disable-warning=ExperimentalWarning", ...smallHeap];
+      const [command = "", ...argv] = inPlace([...node, isthmusProgram, ...args]);
+      const child = spawn(command, argv, {
         env: { ...environment, ...more },
         stdio: ["ignore", log, log],
         detached: true,

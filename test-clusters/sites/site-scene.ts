@@ -101,7 +101,7 @@ export function openSiteScene(parts: SiteSceneParts): Scene {
     },
     ready: async (name) => {
       const started = replicas.filter(({ member, plan }) => member.name === name && plan.workload !== undefined);
-      await Promise.all(started.map((each) => untilAnswering(each, processes)));
+      await Promise.all(started.map((each) => untilReady(each, parts)));
     },
     stopPods,
     startPods: async (member, deployment, count) => {
@@ -154,14 +154,22 @@ async function startReplica({ member, name, plan }: Replica, parts: SiteScenePar
   });
 }
 
-/** The application is started once its sidecar is ready, so its own answer tells of both. */
-async function untilAnswering({ name, plan }: Replica, processes: SiteProcesses): Promise<void> {
-  const { address, port } = plan.application;
-  await until(`${name} to answer`, READY_MS, async () => {
+function nodeIn(processes: SiteProcesses): { readonly command: string; readonly args: readonly string[] } {
+  const [command = "", ...args] = processes.inPlace([process.execPath, ...smallHeap]);
+  return { command, args };
+}
+
+/** `isthmus run`, its sidecar, and the application, which is started once the sidecar is ready. */
+const WHOLE = 3;
+
+/** What the agent says may be of the process before: whether this one has come so far is seen in its family. */
+async function untilReady({ member, name, plan }: Replica, parts: SiteSceneParts): Promise<void> {
+  const { namespace, processes } = parts;
+  await until(`${name} to be ready`, READY_MS, async () => {
     if (!(await processes.isRunning(name))) throw new Error(`${name} ended: ${await processes.lastWords(name)}`);
-    return fetch(`http://${address}:${port}/healthz`).then(
-      (response) => response.ok,
-      () => false,
+    if ((await processes.family(name)).length < WHOLE) return false;
+    return (await member.workloads()).some(
+      (each) => each.ready && each.namespace === namespace && each.name === plan.name,
     );
   });
 }
@@ -179,7 +187,7 @@ async function callerOf(replica: Replica, { namespace, processes }: SiteScenePar
   if (plan.workload === undefined) return strangerOf(member, name, processes);
   const { httpProxy, loopback } = await sidecarOf(replica, namespace);
   const env = { ...processes.env, HTTP_PROXY: `http://${httpProxy.address}:${httpProxy.port}` };
-  const caller = openCaller({ command: process.execPath, args: smallHeap, env, name });
+  const caller = openCaller({ ...nodeIn(processes), env, name });
   return {
     ...caller,
     tcp: async (options) => {
@@ -192,7 +200,7 @@ async function callerOf(replica: Replica, { namespace, processes }: SiteScenePar
 
 /** Who is not of the mesh has no sidecar and calls the address at which another's sidecar listens. */
 function strangerOf(member: SiteMember, name: string, processes: SiteProcesses): Caller {
-  const caller = openCaller({ command: process.execPath, args: smallHeap, env: processes.env, name });
+  const caller = openCaller({ ...nodeIn(processes), env: processes.env, name });
   return {
     ...caller,
     request: async (options) => {
