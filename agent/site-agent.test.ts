@@ -2,13 +2,14 @@
 // takes the imports of the others, and says what it has not understood.
 import { readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { joinAgent, makeDataDir, publish, startTestHub, watch, type TestHub } from "../hub/testing/hub.ts";
 import { capturedLog, type CapturedLog } from "../hub/testing/redis.ts";
 import { systemClock } from "../shared/clock.ts";
 import { toWire } from "../shared/grpc/record-wire.ts";
 import { formatJoinToken, parseJoinToken } from "../shared/join-token.ts";
 import type { RegistryRecord } from "../shared/registry.ts";
+import { eventually } from "./hub/testing/eventually.ts";
 import { gatewayFolder, readCredentialFolder, workloadFolder } from "./site/credential-folder.ts";
 import type { SiteConfig } from "./site/site-config.ts";
 import { exportManifest, makeSiteFolder, workloadManifest, type SiteFolder } from "./site/testing/site-folder.ts";
@@ -182,11 +183,26 @@ describe("a site's agent and a hub", { timeout: 90_000 }, () => {
 });
 
 describe("a site that has not joined", () => {
-  it("ends at once and names the next step", async () => {
-    const folder = await makeSiteFolder();
-    const config = await folder.config();
-    const ended = await startSite(config).catch((error: unknown) => error);
+  let folder: SiteFolder;
+
+  beforeEach(async () => {
+    folder = await makeSiteFolder();
+    return () => folder.remove();
+  });
+
+  it("ends at once when it was given no token, and names the next step", async () => {
+    const ended = await startSite(await folder.config()).catch((error: unknown) => error);
     expect(((ended as Error).cause as Error).message).toBe("this site has not joined a fleet");
-    await folder.remove();
+  });
+
+  it("waits for a token file that is not there yet, says so, and refuses what is no token", async () => {
+    const tokenFile = join(folder.top, "token");
+    const log = capturedLog();
+    const deps = { clock: systemClock, random: () => 0.5, log, version: "test" };
+    const ended = runSite(await folder.config({ tokenFile }), new AbortController().signal, deps);
+    const outcome = ended.catch((error: unknown) => error);
+    await eventually(() => log.lines.join("").includes("waiting for a join token"));
+    await writeFile(tokenFile, "hello");
+    expect(((await outcome) as Error).cause).toMatchObject({ code: "ISTHMUS_TOKEN_MALFORMED" });
   });
 });
