@@ -3,6 +3,7 @@
 import { watch, type FSWatcher } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Clock } from "../../shared/clock.ts";
 import type { Log } from "../../shared/log.ts";
 import type { Problem } from "../../shared/result.ts";
 import { readManifestFile, type ManifestFile } from "./manifest-file.ts";
@@ -23,16 +24,21 @@ export interface ManifestFolderOptions {
   readonly prefix: string;
   /** Something in the folder may have changed. */
   readonly onEvent: () => void;
+  readonly clock: Clock;
   readonly log: Log;
 }
 
 const manifestName = /^[^.].*\.(yaml|yml|json)$/;
 
 interface Seen {
-  /** Of the file's version: equal means that it was not touched. */
+  /** Of the file's version: equal means that it was not touched, unless it was read while its time still ticked. */
   readonly stamp: string;
+  readonly isSettled: boolean;
   readonly manifest: ManifestFile;
 }
+
+/** File times move in steps of some milliseconds: two writes within one leave the same time, and may leave the same size. */
+const TIME_STEP_MS = 100;
 
 export function openManifestFolder(options: ManifestFolderOptions): ManifestFolder {
   const { path, prefix } = options;
@@ -47,7 +53,10 @@ export function openManifestFolder(options: ManifestFolderOptions): ManifestFold
     const unreadable: Problem[] = [];
     for (const name of names) {
       const known = seen.get(name);
-      const found = await readOne(join(path, name), `${prefix}${name}`, known);
+      const found = await readOne(
+        { path: join(path, name), file: `${prefix}${name}`, nowMs: options.clock.now() },
+        known,
+      );
       if (found !== undefined && "manifest" in found) next.set(name, found);
       else if (found !== undefined) unreadable.push(found);
       if (found !== undefined && !("manifest" in found) && known !== undefined) next.set(name, known);
@@ -73,13 +82,21 @@ export function openManifestFolder(options: ManifestFolderOptions): ManifestFold
   };
 }
 
+interface Look {
+  readonly path: string;
+  /** As a person finds it. */
+  readonly file: string;
+  readonly nowMs: number;
+}
+
 /** Undefined: the file went away between the list and the look. */
-async function readOne(path: string, file: string, known: Seen | undefined): Promise<Seen | Problem | undefined> {
+async function readOne({ path, file, nowMs }: Look, known: Seen | undefined): Promise<Seen | Problem | undefined> {
   try {
     const { mtimeMs, ctimeMs, size, ino } = await stat(path);
     const stamp = `${ino} ${size} ${mtimeMs} ${ctimeMs}`;
-    if (known?.stamp === stamp) return known;
-    return { stamp, manifest: readManifestFile(file, await readFile(path, "utf8"), known?.manifest) };
+    if (known?.stamp === stamp && known.isSettled) return known;
+    const isSettled = Math.abs(nowMs - mtimeMs) > TIME_STEP_MS;
+    return { stamp, isSettled, manifest: readManifestFile(file, await readFile(path, "utf8"), known?.manifest) };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "ENOENT") return undefined;

@@ -14,7 +14,7 @@ import type { Problem } from "../../shared/result.ts";
 import { registrationFile } from "./credential-folder.ts";
 import { parseLoopbackRange } from "./loopback-range.ts";
 import { openSiteSource, type SiteSource } from "./site-source.ts";
-import { freePort, makeSiteFolder, workloadManifest, type SiteFolder } from "./testing/site-folder.ts";
+import { exportManifest, freePort, makeSiteFolder, workloadManifest, type SiteFolder } from "./testing/site-folder.ts";
 
 let folder: SiteFolder;
 let stops: (() => Promise<unknown>)[];
@@ -111,6 +111,16 @@ describe("a folder of manifests", () => {
     expect(names()).toBe("cart");
   });
 
+  it("misses no change, however fast they follow and however alike they look", async () => {
+    const { source } = await open();
+    const text = (port: number) => workloadManifest("cart").replaceAll("8080", String(port));
+    for (let round = 0; round < 20; round += 1) {
+      const port = 8000 + round;
+      await folder.write("a.yaml", text(port));
+      await eventually(() => source.inputs()?.pods[0]?.bound?.applications[0]?.port === port);
+    }
+  });
+
   it("tells nobody of an edit that changes no meaning", async () => {
     const { source, names } = await open();
     await folder.write("a.yaml", workloadManifest("cart"));
@@ -123,6 +133,28 @@ describe("a folder of manifests", () => {
     await folder.write("c.yaml", "apiVersion: v1\nkind: Pod\n");
     await eventually(() => told > 0);
     expect([told, source.inputs()]).toEqual([1, before]);
+  });
+});
+
+describe("an export", () => {
+  it("is as old as it was first seen, through a restart and a slip, and new when it is made anew", async () => {
+    const ages = ({ source }: Site) => source.inputs()?.exports.map(({ createdAtMs }) => createdAtMs) ?? [];
+    const first = await open();
+    await folder.write("a.yaml", exportManifest("cart"));
+    await eventually(() => ages(first).length === 1);
+    const [seenMs] = ages(first);
+    await first.stop();
+    await folder.write("a.yaml", "kind: [");
+    const second = await open();
+    await eventually(() => second.codes().includes("ISTHMUS_MANIFEST"));
+    await folder.write("a.yaml", exportManifest("cart"));
+    await eventually(() => ages(second).length === 1);
+    expect(ages(second)).toEqual([seenMs]);
+    await unlink(join(folder.manifests, "a.yaml"));
+    await eventually(() => ages(second).length === 0);
+    await folder.write("a.yaml", exportManifest("cart"));
+    await eventually(() => ages(second).length === 1);
+    expect(ages(second)[0]).toBeGreaterThan(seenMs ?? Infinity);
   });
 });
 

@@ -123,7 +123,7 @@ async function openParts(options: SiteSourceOptions, nudge: () => void, changed:
   const { dataDir, manifestsDir, range, gatewayBind, clock, log } = options;
   const registeredDir = join(dataDir, "registered");
   await mkdir(registeredDir, { recursive: true, mode: 0o700 });
-  const folder = (path: string, prefix: string) => openManifestFolder({ path, prefix, onEvent: nudge, log });
+  const folder = (path: string, prefix: string) => openManifestFolder({ path, prefix, onEvent: nudge, clock, log });
   const unprivileged = await lowestUnprivilegedPort();
   const derived = await importsFile(dataDir).load();
   return {
@@ -199,16 +199,22 @@ async function giveNumbers({ levels, options, machine }: Parts): Promise<void> {
   levels.allocations = next;
 }
 
-async function rememberExports({ levels, options }: Parts): Promise<void> {
+/** An export that is made anew is a new one; one that is only misspelt for a while is not. */
+async function rememberExports(parts: Parts): Promise<void> {
+  const { levels, options } = parts;
   const { clock, dataDir } = options;
-  const unseen = levels.objects.records.ServiceExport.filter(
-    (each) => levels.exportedAtMs[objectKey(each)] === undefined,
-  );
-  if (unseen.length === 0) return;
+  const present = levels.objects.records.ServiceExport.map(objectKey);
+  const kept = isWhole(parts) ? present : [...present, ...Object.keys(levels.exportedAtMs)];
   const now = clock.now();
-  const next = { ...levels.exportedAtMs, ...Object.fromEntries(unseen.map((each) => [objectKey(each), now])) };
+  const times = Object.fromEntries(kept.map((key) => [key, levels.exportedAtMs[key] ?? now]));
+  const next = share(levels.exportedAtMs, times);
+  if (next === levels.exportedAtMs) return;
   await exportTimesFile(dataDir).save(next);
   levels.exportedAtMs = next;
+}
+
+function isWhole({ folders }: Parts): boolean {
+  return folders.every((each) => each.problems().length === 0 && each.files().every(({ good }) => good));
 }
 
 function publish(parts: Parts): void {
