@@ -38,8 +38,18 @@ function settingsOf({ config, membership }: InjectorDeps): InjectionSettings {
   };
 }
 
+/** As much of Kube as says what a namespace is. */
+export interface NamespaceSource {
+  readonly stores: { readonly namespaces: Pick<Kube["stores"]["namespaces"], "get"> };
+  readonly client: Pick<Kube["client"], "get">;
+}
+
 /** The watch's record, or what the API server says when the watch has not shown the label yet: a first pod must not slip by. */
-async function namespaceFacts(kube: Kube, name: string, signal: AbortSignal): Promise<NamespaceFacts | undefined> {
+export async function namespaceFacts(
+  kube: NamespaceSource,
+  name: string,
+  signal: AbortSignal,
+): Promise<NamespaceFacts | undefined> {
   const known = kube.stores.namespaces.get("", name)?.record;
   if (known?.meshed === true) return known;
   try {

@@ -59,6 +59,11 @@ const written: readonly Row[] = [
     verbs: ["get"],
     usedBy: "agent/injector.ts",
     why: "the label of a namespace that the watch has not shown yet",
+    rare: {
+      verbs: ["get"],
+      why: "a pod that is faster than the watch",
+      coveredBy: "agent/injector.test.ts#asks the API server for a namespace that the watch has not shown",
+    },
   },
   {
     group: mcs,
@@ -128,6 +133,11 @@ const inSystemNamespace: readonly Row[] = [
     verbs: ["get", "update"],
     usedBy: "agent/kube/secret-store.ts",
     why: "the cluster's CA, and the webhook's",
+    rare: {
+      verbs: ["update"],
+      why: "a renewal, at half of a certificate's life",
+      coveredBy: "agent/kube/writers.test.ts#keeps the identity in a Secret that two replicas share",
+    },
   },
   {
     group: "",
@@ -149,6 +159,11 @@ const inSystemNamespace: readonly Row[] = [
     verbs: ["get", "create", "patch", "delete"],
     usedBy: "agent/kube/registry-copy.ts",
     why: "the last good registry in pieces; which member this is (membership-config-map.ts)",
+    rare: {
+      verbs: ["delete"],
+      why: "a registry that needs fewer pieces than before: a thousand services less",
+      coveredBy: "agent/kube/writers.test.ts#keeps the last good registry in pieces",
+    },
   },
   {
     group: "coordination.k8s.io",
