@@ -2,6 +2,7 @@
 // chooses the service. Called by translate. The listener never changes; the routes come by RDS, so open connections obey a change.
 // A name of the mesh never leaves it: what of the mesh the caller may not call is answered 403, whatever the port.
 import type { BoundInput } from "../ir/inputs.ts";
+import type { ServiceIr } from "../ir/types.ts";
 import { circuitBreakers, isHttp } from "./clusters.ts";
 import { connectionManager } from "./connection-manager.ts";
 import { boundTo, noRoute, socketAddress } from "./listeners.ts";
@@ -83,31 +84,31 @@ interface Hosts {
   readonly domains: readonly string[];
   /** Of a cluster's own service, for callers of its namespace; empty for an import, which has no short name (KEP-1645). */
   readonly bareName: string;
+  /** All of this, to be compared quickly. */
+  readonly text: string;
 }
 
 /** Whatever else would be a pattern to Envoy: `*` in a name that another member chose must not take the names of others. */
 const hostName = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/;
 
-function hostsOf({ service }: PortView): Hosts {
-  const { key, namespace, name, scope, hostnames } = service;
-  return {
-    key,
-    namespace,
-    domains: hostnames.filter((host) => hostName.test(host)),
-    bareName: scope === "cluster" && hostName.test(name) ? name : "",
-  };
+function hostsOf(service: ServiceIr): Hosts {
+  return remembered(service, "hosts", () => {
+    const { key, namespace, name, scope, hostnames } = service;
+    const domains = hostnames.filter((host) => hostName.test(host));
+    const bareName = scope === "cluster" && hostName.test(name) ? name : "";
+    return { key, namespace, domains, bareName, text: JSON.stringify([key, domains]) };
+  });
 }
 
 interface MeshHosts {
   readonly all: ReadonlyMap<string, Hosts>;
-  /** To be compared quickly. */
   readonly text: string;
 }
 
 function meshHosts(mesh: MeshView): MeshHosts {
   return remembered(mesh, "hosts", () => {
-    const all = new Map(mesh.ports.map((view) => [view.service.key, hostsOf(view)]));
-    return { all, text: JSON.stringify([...all.values()]) };
+    const all = new Map(mesh.ports.map(({ service }) => [service.key, hostsOf(service)]));
+    return { all, text: [...all.values()].map(({ text }) => text).join(" ") };
   });
 }
 
@@ -126,7 +127,7 @@ export interface HttpProxyRoutesInput {
 
 /** All that the routes' bytes depend on; equal shapes, equal routes. */
 export function httpProxyShape({ views, mesh, namespace, outboundDefault }: HttpProxyRoutesInput): readonly string[] {
-  return [outboundDefault, namespace, meshHosts(mesh).text, ...views.map(portShape)];
+  return [outboundDefault, namespace, meshHosts(mesh).text, views.map(portShape).join(" ")];
 }
 
 /** A client leaves out the port of its scheme. */

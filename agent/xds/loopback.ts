@@ -31,36 +31,38 @@ export function addressInBlock(
   return offset >= 1 && offset <= LAST_OFFSET ? textOf(block + offset) : undefined;
 }
 
-/** One chain, so there is nothing to inspect: a server that speaks first is not kept waiting. */
-function loopbackListener(view: PortView, name: string, address: string): JsonMessage {
-  return {
-    name,
-    stat_prefix: fixedNames.outboundListener,
-    traffic_direction: "OUTBOUND",
-    ...boundTo(address, view.port.port),
-    filter_chains: [view.chain],
-  };
+interface Opened {
+  /** The address and port. */
+  readonly name: string;
+  readonly listener: JsonMessage;
 }
 
-/** By name, which is the address and port; of two services that claim one the first speaks for it. */
-export function loopbackListeners(
-  views: readonly PortView[],
-  { loopback, lowestPort }: BoundInput,
-): ReadonlyMap<string, JsonMessage> {
+/** One chain, so there is nothing to inspect: a server that speaks first is not kept waiting. */
+function openedFor({ service, port: { port }, chain }: PortView, bound: BoundInput): readonly Opened[] {
+  if (port < bound.lowestPort) return [];
+  return service.vips.flatMap((clusterIp) => {
+    const address = addressInBlock(clusterIp, bound.loopback);
+    if (address === undefined) return [];
+    const name = formatName({ kind: "bound-outbound", address, port });
+    const listener = {
+      name,
+      stat_prefix: fixedNames.outboundListener,
+      traffic_direction: "OUTBOUND",
+      ...boundTo(address, port),
+      filter_chains: [chain],
+    };
+    return [{ name, listener }];
+  });
+}
+
+/** Of two services that claim one address and port the first speaks for it. */
+export function loopbackListeners(views: readonly PortView[], bound: BoundInput): readonly JsonMessage[] {
+  const { loopback, lowestPort } = bound;
+  const key = `loopback|${loopback.rangeStart}|${loopback.blockStart}|${lowestPort}`;
   const listeners = new Map<string, JsonMessage>();
   for (const view of views) {
-    const { port } = view.port;
-    if (port < lowestPort) continue;
-    for (const clusterIp of view.service.vips) {
-      const address = addressInBlock(clusterIp, loopback);
-      if (address === undefined) continue;
-      const name = formatName({ kind: "bound-outbound", address, port });
-      if (listeners.has(name)) continue;
-      listeners.set(
-        name,
-        remembered(view, `listener|${name}`, () => loopbackListener(view, name, address)),
-      );
-    }
+    for (const { name, listener } of remembered(view, key, () => openedFor(view, bound)))
+      if (!listeners.has(name)) listeners.set(name, listener);
   }
-  return listeners;
+  return [...listeners.values()];
 }

@@ -112,7 +112,7 @@ function boundOutboundResources(input: TranslateInput, seen: readonly VisiblePor
   const visible = seen.map(({ view, local }) => ({ view: calledByName(view, ir.fleetDomain), local }));
   const views = visible.map(({ view }) => view);
   for (const port of visible) addVisiblePort(resources, port, ir, trust.rootsPem);
-  for (const listener of loopbackListeners(views, bound).values()) put(resources.lds, listener);
+  for (const listener of loopbackListeners(views, bound)) put(resources.lds, listener);
   const routes = { views, mesh: meshView(ir), namespace, outboundDefault };
   put(
     resources.rds,
