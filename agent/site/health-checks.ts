@@ -89,9 +89,20 @@ async function keepAsking(
   }
 }
 
-function answers(check: HealthCheck, signal: AbortSignal): Promise<boolean> {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(check.timeoutMs)]);
-  return check.path === undefined ? accepts(check, limit) : answersHttp(check, check.path, limit);
+async function answers(check: HealthCheck, signal: AbortSignal): Promise<boolean> {
+  const limit = new AbortController();
+  const end = () => limit.abort(new Error("no answer in time"));
+  const timer = setTimeout(end, check.timeoutMs);
+  signal.addEventListener("abort", end, { once: true });
+  if (signal.aborted) end();
+  try {
+    return await (check.path === undefined
+      ? accepts(check, limit.signal)
+      : answersHttp(check, check.path, limit.signal));
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", end);
+  }
 }
 
 function accepts({ address, port }: HealthCheck, signal: AbortSignal): Promise<boolean> {
