@@ -1,6 +1,8 @@
 // A site's agent with a real hub (TLS, Redis, gRPC on loopback): it joins by its token, publishes what its manifests export,
 // takes the imports of the others, and says what it has not understood.
-import { readFile, rename, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { readFile, rename, stat, writeFile } from "node:fs/promises";
+import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { joinAgent, makeDataDir, publish, startTestHub, watch, type TestHub } from "../hub/testing/hub.ts";
@@ -175,6 +177,21 @@ describe("a site's agent and a hub", { timeout: 90_000 }, () => {
     await running().stop();
     site = await startSite(config);
     expect(addressOfStock(JSON.stringify(await running().view("ir")))).toBe(importAddress);
+  });
+
+  it("takes no credential away at its start, however long its first health check takes", async () => {
+    const silent = createServer(() => undefined).listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { port } = silent.address() as AddressInfo;
+    const check = `  healthCheck: { path: /, port: ${port}, timeoutMs: 700 }\n`;
+    await folder.write("slow.yaml", workloadManifest("slow", check));
+    await viewUntil(running(), "sources", (text) => text.includes('"name":"slow"'));
+    const token = join(workloadFolder(config.dataDir, { namespace: "shop", name: "cart" }), "token");
+    const before = await stat(token);
+    await running().stop();
+    site = await startSite(config);
+    expect((await stat(token)).ino).toBe(before.ino);
+    silent.close();
   });
 
   it("refuses to start a second time on the same ports, and says what to change", async () => {

@@ -121,6 +121,7 @@ function serve(
   });
   let wish: Wish | undefined;
   const want = () => {
+    if (source.inputs() === undefined) return; // not read yet: whoever is missing from the list is not gone
     const credentials = [gatewayCredential(config, membership), ...workloadCredentials(deps, membership)];
     wish = share(wish, { credentials, isWhole: source.isWhole(), rootsPem: membership.rootsPem() });
     keeper.want(wish);
