@@ -37,7 +37,8 @@ export async function runGateway(
     throw new UserError("ISTHMUS_CREDENTIAL", `the gateway has no credential in ${credentialDir}`);
   const needed = [`${bind.host.includes(":") ? `[${bind.host}]` : bind.host}:${bind.port}`];
   const plan = { program, facts, credentialDir, configDir: folder.path, needed, title: "the site's gateway" };
-  const gateway = await startEnvoy(await prepareEnvoy(plan, makeProxy), deps, signal);
+  const command = { ...(await prepareEnvoy(plan, makeProxy)), patient: true };
+  const gateway = await startEnvoy(command, deps, signal);
   deps.onReady(gateway.pid());
   const drained = new AbortController();
   const drain = () => void drainGateway(folder.adminSocket, deps.clock).finally(() => drained.abort(signal.reason));

@@ -24,6 +24,8 @@ export interface EnvoyCommand {
   readonly needed: readonly string[];
   /** As a person calls it: `the sidecar of shop/cart`. */
   readonly title: string;
+  /** Waited for however long it takes: a busy machine is no reason to end a whole site. */
+  readonly patient?: boolean;
 }
 
 export interface EnvoyDeps {
@@ -93,15 +95,21 @@ function launch({ program, arguments: args, title }: EnvoyCommand, { clock, say 
 async function firstReady(
   command: EnvoyCommand,
   started: Started,
-  { clock }: EnvoyDeps,
+  { clock, say }: EnvoyDeps,
   signal: AbortSignal,
 ): Promise<void> {
   let end: { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined;
   void started.child.ended.then((value) => (end = value));
-  const deadline = clock.now() + READY_MS;
+  let deadline = clock.now() + READY_MS;
+  const late = `has no configuration after ${READY_MS / 1000} s`;
   while (!(await isReady(command.adminSocket))) {
     if (end !== undefined) throw startFailure(command, started, describeEnd(end));
-    if (clock.now() > deadline) throw startFailure(command, started, `has no configuration after ${READY_MS / 1000} s`);
+    if (clock.now() > deadline) {
+      const failure = startFailure(command, started, late);
+      if (command.patient !== true || failure.code === "ISTHMUS_PORT_TAKEN") throw failure;
+      say(failure.message);
+      deadline = Infinity;
+    }
     await clock.sleep(READY_CHECK_MS, signal);
   }
   const unbound = missingAddress(command, started);
