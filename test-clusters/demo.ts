@@ -72,21 +72,30 @@ async function stageOf({ kubernetes }: DemoOptions): Promise<DemoStage> {
   return (await import("./demo/site-stage.ts")).siteStage();
 }
 
+async function play(steps: Steps, stage: DemoStage, { once }: DemoOptions, signal: AbortSignal): Promise<void> {
+  const fleet = await stage.bringUp(steps, signal);
+  await show(steps, fleet, stage);
+  if (once) return;
+  say("\nThe fleet stays up until Ctrl-C. Things to try in another terminal:");
+  for (const line of stage.nextThings()) say(`  ${line}`);
+  await interrupted(signal);
+}
+
+async function failWhenAborted(signal: AbortSignal): Promise<never> {
+  await interrupted(signal);
+  throw signal.reason as Error;
+}
+
 async function demo(options: DemoOptions, signal: AbortSignal): Promise<boolean> {
   const stage = await stageOf(options);
   const reason = await stage.whyNot();
   if (reason !== undefined) throw new UserError("ISTHMUS_DEMO_UNSUPPORTED", reason);
   const steps = demoSteps({ say });
   try {
-    const fleet = await stage.bringUp(steps, signal);
-    await show(steps, fleet, stage);
-    if (!options.once) {
-      say("\nThe fleet stays up until Ctrl-C. Things to try in another terminal:");
-      for (const line of stage.nextThings()) say(`  ${line}`);
-      await interrupted(signal);
-    }
+    const played = play(steps, stage, options, signal);
+    await (stage.stopsAnywhere ? Promise.race([played, failWhenAborted(signal)]) : played);
   } catch (error) {
-    process.stderr.write(`${causeChain(error).join("; caused by ")}\n`);
+    if (!signal.aborted) process.stderr.write(`${causeChain(error).join("; caused by ")}\n`);
   } finally {
     say("taking everything down");
     await stage.down();

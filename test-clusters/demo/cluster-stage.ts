@@ -14,6 +14,7 @@ export function clusterStage(): DemoStage {
   let up: ClustersUp | undefined;
   return {
     whyNot: whyNoClusters,
+    stopsAnywhere: false, // what starts clusters hears the signal itself, and must have ended before they are swept
     shopParts,
     loadPlan: { seconds: 12, breakAfterMs: 3_000 },
     bringUp: async (steps, signal) => {

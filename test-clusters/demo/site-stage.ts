@@ -21,6 +21,7 @@ export function siteStage(): DemoStage {
     whyNot: () =>
       Promise.resolve(existsSync("/proc/self/environ") ? undefined : "the demo on sites needs Linux (/proc)"),
     shopParts,
+    stopsAnywhere: true,
     loadPlan: { seconds: 4, breakAfterMs: 1_000 },
     bringUp: async (steps) => {
       fleet = await prepareSites(

@@ -15,6 +15,8 @@ export interface DemoStage {
   readonly loadPlan: LoadPlan;
   /** What a person can try while the fleet stays up. */
   nextThings(): readonly string[];
-  /** Takes everything down; callable at any moment. */
+  /** `down` may be called while `bringUp` or an act is under way. */
+  readonly stopsAnywhere: boolean;
+  /** Takes everything down; nothing is started after it. */
   down(): Promise<void>;
 }

@@ -62,6 +62,7 @@ export function siteProcesses(run: SiteRun, { env, netns }: ProcessSettings): Si
     family,
     lastWords,
     isthmus: async (name, args, more = {}) => {
+      if (!run.isOpen()) throw new Error(`${name} is not started: the run is being taken down`);
       const log = openSync(logFile(name), "a");
       const node = [process.execPath, "--disable-warning=ExperimentalWarning", ...smallHeap];
       const [command = "", ...argv] = inPlace([...node, isthmusProgram, ...args]);

@@ -31,6 +31,8 @@ export interface SiteRunRecord {
 export interface SiteRun {
   readonly folder: string;
   readonly places: RunPlaces;
+  /** False once it is being taken down: what starts after the sweep would stay. */
+  isOpen(): boolean;
   /** Kills what is left and removes the folder. */
   down(): Promise<void>;
 }
@@ -44,10 +46,13 @@ export async function openRun(names: readonly string[], say: (line: string) => v
   const record: SiteRunRecord = { slot, names, bootId: bootId(), startedAtMs: Date.now(), owner };
   await writeJson(join(folder, RECORD), record);
   await Promise.all(["logs", "processes"].map((name) => mkdir(join(folder, name))));
+  let open = true;
   return {
     folder,
     places: planSites(slot, names),
+    isOpen: () => open,
     down: async () => {
+      open = false;
       await sweep(folder);
       guard.close();
     },
@@ -57,7 +62,7 @@ export async function openRun(names: readonly string[], say: (line: string) => v
 /** The run that another process has opened. */
 export async function joinRun(folder: string): Promise<SiteRun> {
   const { slot, names } = JSON.parse(await readFile(join(folder, RECORD), "utf8")) as SiteRunRecord;
-  return { folder, places: planSites(slot, names), down: () => Promise.resolve() };
+  return { folder, places: planSites(slot, names), isOpen: () => true, down: () => Promise.resolve() };
 }
 
 async function takeSlot(names: readonly string[]): Promise<{ readonly slot: number; readonly guard: Server }> {
