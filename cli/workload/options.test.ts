@@ -112,7 +112,7 @@ describe("the private folder of a running workload", () => {
     { name: "the credential was brought here", dir: "/brought", kind: "credential" as const },
   ])("lies in the user's runtime folder when $name, and is another for each site", ({ dir, kind }) => {
     const own = place(dir, kind, { XDG_RUNTIME_DIR: "/run/user/1000" });
-    expect(own).toMatch(/^\/run\/user\/1000\/isthmus\/[0-9a-f]{8}\/[0-9a-f]{8}$/);
+    expect(own).toMatch(/^\/run\/user\/1000\/isthmus\/[0-9a-f]{16}$/);
     expect(place(`${dir}2`, kind, { XDG_RUNTIME_DIR: "/run/user/1000" })).not.toBe(own);
     expect(place(dir, kind)).toContain("/isthmus-1000/");
   });

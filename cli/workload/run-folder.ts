@@ -40,8 +40,10 @@ export function runFolderPath(name: string, { from, env, uid }: RunFolderPlace):
   const runtime = env["XDG_RUNTIME_DIR"] ?? "";
   const base = runtime === "" ? join(tmpdir(), `isthmus-${uid}`) : join(runtime, "isthmus");
   // two sites of one machine may have workloads of one name
-  const site = createHash("sha256").update(from.dir).digest("hex").slice(0, 8);
-  return join(base, site, createHash("sha256").update(name).digest("hex").slice(0, 8));
+  const digest = createHash("sha256")
+    .update(JSON.stringify([from.dir, name]))
+    .digest("hex");
+  return join(base, digest.slice(0, 16));
 }
 
 const socketName = "admin.sock";
@@ -49,7 +51,7 @@ const ownerFile = "owner.json";
 
 /** `taken` makes the error for a folder that a living process holds. */
 export async function openRunFolder(path: string, taken: (pid: number) => UserError): Promise<RunFolder> {
-  await privateFolder(dirname(dirname(path)), dirname(path));
+  await privateFolder(dirname(path));
   const left = await claim(path, taken);
   const remember = async (registered: boolean) => {
     await writeFile(join(path, `${ownerFile}.new`), ownerText(registered));
@@ -65,15 +67,13 @@ export async function openRunFolder(path: string, taken: (pid: number) => UserEr
 }
 
 /** A folder below /tmp could have been made by somebody else, who would then see the admin socket. */
-async function privateFolder(...paths: readonly string[]): Promise<void> {
-  for (const path of paths) {
-    await mkdir(path, { recursive: true, mode: 0o700 });
-    const { uid } = await stat(path);
-    if (uid === process.getuid?.()) continue;
-    throw new UserError("ISTHMUS_FILE_MODE", `${path} belongs to user ${uid}`, {
-      hint: "set XDG_RUNTIME_DIR to a folder of your own",
-    });
-  }
+async function privateFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o700 });
+  const { uid } = await stat(path);
+  if (uid === process.getuid?.()) return;
+  throw new UserError("ISTHMUS_FILE_MODE", `${path} belongs to user ${uid}`, {
+    hint: "set XDG_RUNTIME_DIR to a folder of your own",
+  });
 }
 
 /** The folder appears with its owner's name in it, by one rename, which fails where a folder that is in use stands. */
