@@ -16,6 +16,8 @@ export interface PlacedObject {
 export interface ManifestFile {
   readonly file: string;
   readonly text: string;
+  /** Whose objects are in force; undefined: it was never good. */
+  readonly goodText: string | undefined;
   /** What is in force. */
   readonly objects: readonly PlacedObject[];
   /** The text is as good as what is in force. */
@@ -37,11 +39,13 @@ export function readManifestFile(file: string, text: string, last: ManifestFile 
   const problems = read.flatMap((each) => each.problems);
   const objects = read.flatMap((each) => each.objects);
   const good = problems.every(({ code }) => code === unknownKindCode);
-  return good || last === undefined ? { file, text, objects, good, problems } : stays(file, text, last, problems);
+  return good || last === undefined
+    ? { file, text, goodText: good ? text : undefined, objects, good, problems }
+    : stays(file, text, last, problems);
 }
 
 function stays(file: string, text: string, last: ManifestFile | undefined, problems: readonly Problem[]): ManifestFile {
-  return { file, text, objects: last?.objects ?? [], good: false, problems };
+  return { file, text, goodText: last?.goodText, objects: last?.objects ?? [], good: false, problems };
 }
 
 function readDocument(

@@ -24,6 +24,8 @@ export interface ManifestFolderOptions {
   readonly prefix: string;
   /** Something in the folder may have changed. */
   readonly onEvent: () => void;
+  /** By shown name: what each file said when it was good last, in an earlier process. */
+  readonly goodTexts: Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -53,8 +55,9 @@ export function openManifestFolder(options: ManifestFolderOptions): ManifestFold
     const unreadable: Problem[] = [];
     for (const name of names) {
       const known = seen.get(name);
+      const good = options.goodTexts[`${prefix}${name}`];
       const found = await readOne(
-        { path: join(path, name), file: `${prefix}${name}`, nowMs: options.clock.now() },
+        { path: join(path, name), file: `${prefix}${name}`, nowMs: options.clock.now(), good },
         known,
       );
       if (found !== undefined && "manifest" in found) next.set(name, found);
@@ -87,16 +90,21 @@ interface Look {
   /** As a person finds it. */
   readonly file: string;
   readonly nowMs: number;
+  readonly good: string | undefined;
 }
 
 /** Undefined: the file went away between the list and the look. */
-async function readOne({ path, file, nowMs }: Look, known: Seen | undefined): Promise<Seen | Problem | undefined> {
+async function readOne(
+  { path, file, nowMs, good }: Look,
+  known: Seen | undefined,
+): Promise<Seen | Problem | undefined> {
   try {
     const { mtimeMs, ctimeMs, size, ino } = await stat(path);
     const stamp = `${ino} ${size} ${mtimeMs} ${ctimeMs}`;
     if (known?.stamp === stamp && known.isSettled) return known;
     const isSettled = Math.abs(nowMs - mtimeMs) > TIME_STEP_MS;
-    return { stamp, isSettled, manifest: readManifestFile(file, await readFile(path, "utf8"), known?.manifest) };
+    const last = known?.manifest ?? (good === undefined ? undefined : readManifestFile(file, good, undefined));
+    return { stamp, isSettled, manifest: readManifestFile(file, await readFile(path, "utf8"), last) };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code === "ENOENT") return undefined;

@@ -39,6 +39,11 @@ export function importsFile(dataDir: string): KeptFile<readonly ServiceInput[]> 
   return keptFile(join(dataDir, "imports.json"), [], isServices);
 }
 
+/** What each manifest file said when it was good last: a slip and a restart together must not close a shop either. */
+export function goodManifestsFile(dataDir: string): KeptFile<Readonly<Record<string, string>>> {
+  return keptFile(join(dataDir, "manifests.json"), {}, isTexts);
+}
+
 function keptFile<T>(path: string, otherwise: T, isWhole: (value: unknown) => value is T): KeptFile<T> {
   return {
     load: async () => {
@@ -73,6 +78,10 @@ function isBook(value: unknown): value is Readonly<Record<string, number>> {
     !Array.isArray(value) &&
     Object.values(value).every((number) => typeof number === "number" && Number.isInteger(number))
   );
+}
+
+function isTexts(value: unknown): value is Readonly<Record<string, string>> {
+  return typeof value === "object" && value !== null && Object.values(value).every((text) => typeof text === "string");
 }
 
 /** Written by us alone: that it is whole is all there is to ask. */

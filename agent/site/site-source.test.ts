@@ -44,7 +44,7 @@ async function open(loopback = "127.64.0.0/12"): Promise<Site> {
   const [dataDir, manifestsDir] = [folder.data, folder.manifests];
   const source = await openSiteSource({
     ...{ dataDir, manifestsDir, range, gatewayBind },
-    ...{ clock: systemClock, log: capturedLog() },
+    ...{ clock: systemClock, random: () => 0.5, log: capturedLog() },
   });
   const ending = new AbortController();
   const running = source.run(ending.signal);
@@ -109,6 +109,19 @@ describe("a folder of manifests", () => {
     await writeFile(folder.manifests, "no folder");
     await eventually(() => codes().includes("ISTHMUS_MANIFESTS_FROZEN"));
     expect(names()).toBe("cart");
+  });
+
+  it("that was bad when the agent started again means what it meant before", async () => {
+    const first = await open();
+    await folder.write("a.yaml", workloadManifest("cart"));
+    await folder.write("b.yaml", workloadManifest("stock"));
+    await eventually(() => first.names() === "cart stock");
+    await first.stop();
+    await folder.write("a.yaml", "kind: [");
+    await unlink(join(folder.manifests, "b.yaml"));
+    const second = await open();
+    await eventually(() => second.codes().includes("ISTHMUS_MANIFEST"));
+    expect(second.names()).toBe("cart");
   });
 
   it("misses no change, however fast they follow and however alike they look", async () => {

@@ -3,6 +3,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../shared/clock.ts";
+import { runTasks } from "../../shared/lifecycle.ts";
 import { causeChain, type Log } from "../../shared/log.ts";
 import { sleepOrWake } from "../../shared/pause.ts";
 import type { GatewayAddress } from "../../shared/registry.ts";
@@ -12,12 +13,13 @@ import { share } from "../ir/sharing.ts";
 import type { PlatformInputs } from "../platform.ts";
 import { allocate, withoutPort, type Allocations } from "./allocations.ts";
 import { foreignServices } from "./derived-services.ts";
+import { createKeeper, type Keeper } from "./keeper.ts";
 import { createHealthChecks, type HealthChecks } from "./health-checks.ts";
 import type { LoopbackRange } from "./loopback-range.ts";
 import { freeProxyPorts, isRoot, lowestUnprivilegedPort } from "./machine.ts";
 import { openManifestFolder, type ManifestFolder } from "./manifest-folder.ts";
 import { removeDead } from "./registrations.ts";
-import { allocationFile, exportTimesFile, importsFile, isForAPerson } from "./site-files.ts";
+import { allocationFile, exportTimesFile, goodManifestsFile, importsFile, isForAPerson } from "./site-files.ts";
 import { objectKey, siteInputs, siteServices, type Machine } from "./site-inputs.ts";
 import { collectObjects, noObjects, type SiteObjects } from "./site-objects.ts";
 
@@ -27,6 +29,7 @@ export interface SiteSourceOptions {
   readonly range: LoopbackRange | undefined;
   readonly gatewayBind: GatewayAddress;
   readonly clock: Clock;
+  readonly random: () => number;
   readonly log: Log;
 }
 
@@ -52,7 +55,12 @@ export interface SiteSource {
 /** Also how long a registration may outlive its process. */
 const LEVEL_CHECK_MS = 1_000;
 
+/** For a restart only: nobody waits for it. */
+const GOOD_TEXTS_SPACING_MS = 1_000;
+const GOOD_TEXTS_REFRESH_MS = 10 * 60_000;
+
 interface Levels {
+  goodTexts: Readonly<Record<string, string>>;
   objects: SiteObjects;
   /** Of the last run until the hub's word is known: a restart must not take an address from under an application. */
   derived: readonly ServiceInput[];
@@ -69,6 +77,7 @@ interface Parts {
   readonly folders: readonly ManifestFolder[];
   readonly registeredDir: string;
   readonly health: HealthChecks;
+  readonly goodTexts: Keeper<Readonly<Record<string, string>>>;
   readonly machine: Machine;
   readonly changed: () => void;
 }
@@ -114,7 +123,11 @@ export async function openSiteSource(options: SiteSourceOptions): Promise<SiteSo
     },
     health,
     run: async (signal) => {
-      await Promise.all([health.run(signal), loop(signal)]);
+      await runTasks(signal, [
+        { name: "health checks", run: (inner) => health.run(inner) },
+        { name: "folders", run: loop },
+        parts.goodTexts.task,
+      ]);
     },
   };
 }
@@ -123,12 +136,15 @@ async function openParts(options: SiteSourceOptions, nudge: () => void, changed:
   const { dataDir, manifestsDir, range, gatewayBind, clock, log } = options;
   const registeredDir = join(dataDir, "registered");
   await mkdir(registeredDir, { recursive: true, mode: 0o700 });
-  const folder = (path: string, prefix: string) => openManifestFolder({ path, prefix, onEvent: nudge, clock, log });
+  const folder = (path: string, prefix: string) =>
+    openManifestFolder({ path, prefix, onEvent: nudge, goodTexts, clock, log });
   const unprivileged = await lowestUnprivilegedPort();
   const derived = await importsFile(dataDir).load();
+  const goodTexts = await goodManifestsFile(dataDir).load();
   return {
     options,
     levels: {
+      goodTexts,
       objects: noObjects,
       derived,
       wantedDerived: derived,
@@ -140,6 +156,13 @@ async function openParts(options: SiteSourceOptions, nudge: () => void, changed:
     folders: [folder(manifestsDir, ""), folder(registeredDir, "registered/")],
     registeredDir,
     health: createHealthChecks(clock, nudge),
+    goodTexts: createKeeper<Readonly<Record<string, string>>>({
+      ...options,
+      name: "last good manifests",
+      write: (texts) => goodManifestsFile(dataDir).save(texts),
+      refreshMs: GOOD_TEXTS_REFRESH_MS,
+      spacingMs: GOOD_TEXTS_SPACING_MS,
+    }),
     machine: { range, gatewayBind, lowestPort: ({ user }) => (isRoot() && user === "" ? 1 : unprivileged) },
     changed,
   };
@@ -166,6 +189,18 @@ async function settle(parts: Parts): Promise<void> {
     return;
   }
   publish(parts);
+  rememberGoodTexts(parts);
+}
+
+/** Not of a folder that could not be read: what it said before stands. */
+function rememberGoodTexts({ levels, folders, goodTexts }: Parts): void {
+  if (folders.some((folder) => folder.problems().length > 0)) return;
+  const files = folders.flatMap((folder) => folder.files());
+  const texts = files.flatMap(({ file, goodText }) => (goodText === undefined ? [] : [[file, goodText] as const]));
+  const next = share(levels.goodTexts, Object.fromEntries(texts));
+  if (next === levels.goodTexts) return;
+  levels.goodTexts = next;
+  goodTexts.want(next);
 }
 
 function showFault({ levels, options, changed }: Parts, error: Error): void {
