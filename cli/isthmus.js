@@ -9,6 +9,8 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
 const NEEDED_MAJOR = 24;
+/** By then a program that stays has loaded what it needs. */
+const FLUSH_MS = 5000;
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const source = join(root, "cli", "main.ts");
 const entry = existsSync(source) ? source : join(root, "dist", "cli", "main.js");
@@ -36,6 +38,8 @@ function pinnedNode() {
 function keepCompiledCode() {
   const base = process.env.XDG_CACHE_HOME || join(homedir(), ".cache");
   module.enableCompileCache?.(join(base, "isthmus", "compiled"));
+  // Node writes it at the end of a program, which one that is killed never reaches
+  setTimeout(() => module.flushCompileCache?.(), FLUSH_MS).unref();
 }
 
 function runOn(node) {

@@ -1,6 +1,7 @@
 // The demo's application: a few services of one program, told apart by SHOP_SERVICE. It knows nothing of the mesh but
 // the header in which its sidecar names the caller.
 import { once } from "node:events";
+import { flushCompileCache } from "node:module";
 import { hostname } from "node:os";
 import process from "node:process";
 import { createGrpcEcho, createTcpEcho } from "./echo-servers.ts";
@@ -56,6 +57,8 @@ export async function runShop(config: ShopConfig, signal: AbortSignal): Promise<
 
 if (import.meta.main) {
   const stop = new AbortController();
+  // demo and tests kill it, so what NODE_COMPILE_CACHE asks for would never be written
+  setTimeout(() => flushCompileCache(), 1000).unref();
   process.once("SIGTERM", () => stop.abort());
   process.once("SIGINT", () => stop.abort());
   await runShop(readShopConfig(process.env), stop.signal);
