@@ -21,7 +21,7 @@ export interface Grant {
   readonly rare?: {
     readonly verbs: readonly Verb[];
     readonly why: string;
-    /** The test that uses them: `file#words of its title`. */
+    /** The test that uses them: `file#words of it`. */
     readonly coveredBy: string;
   };
 }
@@ -99,6 +99,11 @@ const written: readonly Row[] = [
     verbs: ["create", "patch"],
     usedBy: "agent/kube/object-events.ts",
     why: "what is wrong with an object, where its author looks",
+    rare: {
+      verbs: ["patch"],
+      why: "a mistake that stands for half an hour, or longer than its leader",
+      coveredBy: "agent/kube/writers.test.ts#a new leader with the same wish refreshes the Events",
+    },
   },
   {
     group: "",

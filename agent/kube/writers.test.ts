@@ -250,6 +250,15 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
       expect(later.map((item) => fieldOf(item, "count"))).toEqual([1, 1]);
     });
     await writing(createEventWriter(kube), async () => Promise.resolve()); // a new leader without a wish says nothing
+    // a new leader with the same wish refreshes the Events that stand, and makes no second ones
+    const startMs = Date.now();
+    const clock = { ...kube.clock, now: () => startMs + 60_000 };
+    const successor = createEventWriter({ ...kube, clock });
+    await writing(successor, async () => {
+      successor.want(kube.problems());
+      const isFresh = (item: unknown) => Date.parse(stringOf(fieldOf(item, "lastTimestamp"))) > startMs + 30_000;
+      expect(await eventually(list, (items) => items.every(isFresh))).toHaveLength(2);
+    });
   });
 
   it("keeps the roots in mesh namespaces and its own, and repairs them", async () => {
