@@ -21,3 +21,6 @@ export function refusalStatus(
 ): StatusObject & { readonly name: string; readonly message: string } {
   return { code, details, metadata: new Metadata(), name: "refused", message: details };
 }
+
+/** An agent that stops has told every proxy by then; what still holds a connection is cut. */
+export const CLOSE_GRACE_MS = 2000;

@@ -3,7 +3,7 @@ import { ServerCredentials, status } from "@grpc/grpc-js";
 import { afterEach, describe, expect, it } from "vitest";
 import { systemClock, type Clock } from "../../shared/clock.ts";
 import { anIdentity, classKey } from "./testing/agent.ts";
-import type { ClientOptions } from "./testing/client.ts";
+import type { ClientOptions, TestClient } from "./testing/client.ts";
 import { aMesh, aSnapshot } from "./testing/resources.ts";
 import { Serving, until } from "./testing/serving.ts";
 
@@ -114,5 +114,26 @@ describe("an agent that stops", () => {
     for (const envoy of envoys) expect((await envoy.ended()).code).toBe(status.OK);
     await stopping;
     expect(slept).toEqual([500, 500]);
+  });
+
+  it("takes nobody back: whoever was ended goes to another replica", async () => {
+    const newcomers: TestClient[] = [];
+    const clock: Clock = {
+      now: () => Date.now(),
+      sleep: async (ms) => {
+        if (ms > 10_000) return new Promise(() => undefined);
+        const newcomer = ads.client();
+        newcomers.push(newcomer);
+        newcomer.send("cds");
+        await Promise.race([newcomer.next().catch(() => undefined), newcomer.ended()]);
+      },
+    };
+    await ads.serve(aMesh(["cart"]), { clock });
+    const envoy = ads.client();
+    envoy.send("cds");
+    await envoy.next();
+    await ads.agent.server.close(1_000);
+    expect((await envoy.ended()).code).toBe(status.OK);
+    expect(await Promise.all(newcomers.map(async (one) => (await one.ended()).code))).toEqual([status.UNAVAILABLE]);
   });
 });

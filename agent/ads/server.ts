@@ -16,7 +16,7 @@ import { decodeRequest } from "./messages.ts";
 import { parsePeer, type AdsIdentity, type Peer } from "./peer.ts";
 import { createTurnstile, type Turnstile } from "./turnstile.ts";
 import { createStream, type AdsStream, type AdsTaps } from "./stream.ts";
-import { MAX_AUTHENTICATIONS, refusalStatus, streamLifetimeMs } from "./limits.ts";
+import { CLOSE_GRACE_MS, MAX_AUTHENTICATIONS, refusalStatus, streamLifetimeMs } from "./limits.ts";
 
 /** Key and meaning of a proxy class: streams with equal keys are served the same bytes. */
 export interface PeerClass {
@@ -291,9 +291,14 @@ function join(shell: Shell, stream: AdsStream, to: PeerClass | undefined): void 
 async function close(shell: Shell, server: Server, spreadMs: number): Promise<void> {
   const never = new AbortController().signal;
   const ends = [...shell.ends.values()];
+  // first of all no new streams: a proxy whose stream is ended opens another within 0.1 s, over the same connection if it may
+  const closed = new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
   for (const end of ends) {
     end("the agent is stopping");
     await shell.deps.clock.sleep(spreadMs / ends.length, never);
   }
-  await new Promise<void>((resolve) => server.tryShutdown(() => resolve()));
+  // one whose token was being checked all the while was not among those that were ended
+  const overdue = setTimeout(() => server.forceShutdown(), CLOSE_GRACE_MS);
+  await closed;
+  clearTimeout(overdue);
 }
