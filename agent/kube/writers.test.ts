@@ -223,14 +223,8 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
         kube.inputs().trafficTargets.some(({ name }) => name === "good"),
     );
     expect(kube.inputs().trafficTargets.map(({ name }) => name)).not.toContain("bad");
-    const list = async () =>
-      (
-        await client.listPage(
-          { resource: events, namespace: "smi" },
-          { limit: 0, next: "" },
-          AbortSignal.timeout(10_000),
-        )
-      ).items;
+    const [inSmi, all] = [{ resource: events, namespace: "smi" }, { limit: 0, next: "" }];
+    const list = async () => (await client.listPage(inSmi, all, AbortSignal.timeout(10_000))).items;
     const writer = createEventWriter(kube);
     await writing(writer, async () => {
       writer.want(kube.problems());
