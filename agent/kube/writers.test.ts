@@ -223,8 +223,8 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
         kube.inputs().trafficTargets.some(({ name }) => name === "good"),
     );
     expect(kube.inputs().trafficTargets.map(({ name }) => name)).not.toContain("bad");
-    const [inSmi, all] = [{ resource: events, namespace: "smi" }, { limit: 0, next: "" }];
-    const list = async () => (await client.listPage(inSmi, all, AbortSignal.timeout(10_000))).items;
+    const inSmi = { resource: events, namespace: "smi" };
+    const list = async () => (await client.listPage(inSmi, { limit: 0, next: "" }, AbortSignal.timeout(10_000))).items;
     const writer = createEventWriter(kube);
     await writing(writer, async () => {
       writer.want(kube.problems());
@@ -246,8 +246,7 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
     await writing(createEventWriter(kube), async () => Promise.resolve()); // a new leader without a wish says nothing
     // a new leader with the same wish refreshes the Events that stand, and makes no second ones
     const startMs = Date.now();
-    const clock = { ...kube.clock, now: () => startMs + 60_000 };
-    const successor = createEventWriter({ ...kube, clock });
+    const successor = createEventWriter({ ...kube, clock: { ...kube.clock, now: () => startMs + 60_000 } });
     await writing(successor, async () => {
       successor.want(kube.problems());
       const isFresh = (item: unknown) => Date.parse(stringOf(fieldOf(item, "lastTimestamp"))) > startMs + 30_000;

@@ -1,9 +1,8 @@
 // The hub as its chart installs it: pods of a real cluster with their embedded Redis on a volume, and another cluster that
 // joins it through its load balancer. It brings up what it needs: on a joined fleet every cluster has a hub already.
-import { chown, mkdtemp, rm } from "node:fs/promises";
+import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { chartFolder } from "../../deploy/testing/helm.ts";
 import { silentProgress } from "../../shared/progress.ts";
