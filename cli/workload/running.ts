@@ -72,16 +72,21 @@ async function registered(config: RunConfig, folder: RunFolder, deps: RunDeps, s
   const leave = async () => {
     if (own) await deregister(from.dir, workload);
   };
+  // asked once: where the agent is away, nobody waits twice
+  let told: Promise<boolean> | undefined;
+  const fleetTold = async () => {
+    if (own) await (told ??= credentialGone(dir, FLEET_MS, deps.clock));
+  };
   let credential: WorkloadCredential | undefined;
   try {
     const envoy = deps.findEnvoy();
     envoy.catch(() => undefined); // awaited below, after what is told first
     credential = await waitForCredential(dir, config, deps.clock, stops.stop);
-    return await supervised({ config, folder, credential, envoy: await envoy, leave, own }, deps, stops);
+    return await supervised({ config, folder, credential, envoy: await envoy, leave, fleetTold }, deps, stops);
   } finally {
     await leave();
     // the next one of this name must not take what is about to be removed for its own
-    if (own && credential !== undefined) await credentialGone(dir, FLEET_MS, deps.clock);
+    if (credential !== undefined) await fleetTold();
   }
 }
 
@@ -92,7 +97,8 @@ interface Supervised {
   readonly envoy: string;
   /** Ends the registration. */
   readonly leave: () => Promise<void>;
-  readonly own: boolean;
+  /** After that: when the agent has answered it, or will not. */
+  readonly fleetTold: () => Promise<void>;
 }
 
 async function supervised(input: Supervised, deps: RunDeps, stops: Stops): Promise<number> {
@@ -132,7 +138,7 @@ function tellReady(application: Child, sidecar: KeptEnvoy, credential: WorkloadC
 
 async function untilTheEnd(
   application: Child,
-  { adminSocket, credential, config, leave, own }: Supervised & { readonly adminSocket: string },
+  { adminSocket, config, leave, fleetTold }: Supervised & { readonly adminSocket: string },
   { clock, say }: RunDeps,
   { stop, kill }: Stops,
 ): Promise<number> {
@@ -149,7 +155,7 @@ async function untilTheEnd(
     }
     const ended = application.ended.then(() => undefined);
     const goodbye = async () => {
-      if (own) await credentialGone(credential.dir, FLEET_MS, clock);
+      await fleetTold();
       await drainSidecar(adminSocket, DRAIN_MS, clock);
     };
     await Promise.race([goodbye(), ended]);
