@@ -8,6 +8,8 @@ import type { Platform } from "./platform.ts";
 export interface MeshSources {
   readonly cluster: ClusterName;
   readonly fleetDomain: FleetDomain;
+  /** The agent's own. */
+  readonly namespace: string;
   readonly permissive: boolean;
   readonly region: string;
   readonly zone: string;
@@ -21,10 +23,10 @@ export interface MeshSources {
 export function meshInputs(sources: MeshSources): MeshInputs | undefined {
   const remote = sources.remote();
   if (remote === undefined || !sources.platform.synced()) return undefined;
-  const { cluster, fleetDomain, permissive, region, zone } = sources;
+  const { cluster, fleetDomain, namespace: systemNamespace, permissive, region, zone } = sources;
   return {
     ...sources.platform.inputs(),
-    ...{ cluster, fleetDomain, permissive, remote },
+    ...{ cluster, fleetDomain, systemNamespace, permissive, remote },
     ownGateways: sources.platform.gateways(),
     ownLocality: { region, zone },
     revokedTrustDomains: sources.revokedTrustDomains(),

@@ -13,7 +13,14 @@ import type { Settled } from "./mesh.ts";
 /** What buildIr takes from the platform; the fleet's part comes from the hub and the configuration. */
 export type PlatformInputs = Omit<
   MeshInputs,
-  "fleetDomain" | "cluster" | "permissive" | "remote" | "ownGateways" | "ownLocality" | "revokedTrustDomains"
+  | "fleetDomain"
+  | "cluster"
+  | "systemNamespace"
+  | "permissive"
+  | "remote"
+  | "ownGateways"
+  | "ownLocality"
+  | "revokedTrustDomains"
 >;
 
 export interface Platform {

@@ -8,6 +8,7 @@ import { buildExportPorts } from "./exports.ts";
 import { fleetServices } from "./imports.ts";
 import type { MeshInputs } from "./inputs.ts";
 import { keepMemory, memoryAfter } from "./memo.ts";
+import { buildModes } from "./modes.ts";
 import { compareText, sortedUnique } from "./order.ts";
 import { buildPeers } from "./peers.ts";
 import { buildGrants } from "./permissions.ts";
@@ -42,6 +43,9 @@ function shareIr(previous: MeshIr | undefined, next: MeshIr): MeshIr {
     peers: shareList(previous.peers, next.peers, (peer) => peer.cluster),
     revokedTrustDomains: share(previous.revokedTrustDomains, next.revokedTrustDomains),
     ...(next.gatewayBind === undefined ? {} : { gatewayBind: share(previous.gatewayBind, next.gatewayBind) }),
+    ...(next.modeExceptions === undefined
+      ? {}
+      : { modeExceptions: share(previous.modeExceptions, next.modeExceptions) }),
   };
   // a field that is gone is a change too
   const fields = Object.keys({ ...previous, ...shared }) as (keyof MeshIr)[];
@@ -65,11 +69,12 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
   const { grants, problems: grantProblems } = buildGrants(memory, inputs);
   const { peers, problems: peerProblems } = buildPeers(memory, inputs);
   const services = [...cluster, ...fleet.services];
+  const { problems: modeProblems, ...modes } = buildModes(inputs);
   const ir: MeshIr = {
     fleetDomain: inputs.fleetDomain,
     cluster: inputs.cluster,
     trustDomain: trustDomainOf(inputs.cluster, inputs.fleetDomain),
-    permissive: inputs.permissive,
+    ...modes,
     services,
     grants,
     workloads,
@@ -83,6 +88,7 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
     ...portProblems,
     ...grantProblems,
     ...peerProblems,
+    ...modeProblems,
     ...missingAccounts(memory, inputs),
     ...local.flatMap((service) => service.problems),
     ...checkServerFirst(services),

@@ -133,6 +133,13 @@ export interface TcpRouteInput {
   readonly matches: readonly { readonly name: string; readonly ports: readonly number[] }[];
 }
 
+/** A Namespace that says something about permissive mode. */
+export interface NamespaceModeInput {
+  readonly namespace: string;
+  /** As written: "true" or "false", or a mistake. */
+  readonly permissive: string;
+}
+
 /**
  * One immutable view of everything an agent knows. Arrays may be in any order; buildIr sorts. An array whose members did not
  * change should be the same array again: the indexes over it are remembered by its identity.
@@ -141,7 +148,12 @@ export interface MeshInputs {
   readonly fleetDomain: FleetDomain;
   readonly cluster: ClusterName;
   readonly meshNamespaces: readonly string[];
+  /** What the configuration says; Namespaces may say otherwise. */
   readonly permissive: boolean;
+  /** Absent: none says anything. */
+  readonly namespaceModes?: readonly NamespaceModeInput[];
+  /** The agent's own: what it says of permissive mode is for the whole mesh. Absent: none does. */
+  readonly systemNamespace?: string;
   readonly services: readonly ServiceInput[];
   readonly slices: readonly SliceInput[];
   readonly pods: readonly PodInput[];

@@ -151,7 +151,10 @@ export interface MeshIr {
   readonly fleetDomain: FleetDomain;
   readonly cluster: ClusterName;
   readonly trustDomain: TrustDomain;
+  /** Of every namespace but the exceptions; ask isPermissive (modes.ts). */
   readonly permissive: boolean;
+  /** Namespaces of the other mode, sorted. Absent: none. */
+  readonly modeExceptions?: readonly string[];
   readonly services: readonly ServiceIr[];
   readonly grants: readonly GrantIr[];
   readonly workloads: readonly WorkloadIr[];

@@ -5,6 +5,7 @@ import { runTasks } from "../../shared/lifecycle.ts";
 import type { Log } from "../../shared/log.ts";
 import type { Problem } from "../../shared/result.ts";
 import type { MeshInputs } from "../ir/inputs.ts";
+import { permissiveAnnotation } from "../ir/modes.ts";
 import { createClient, type KubeClient } from "./client.ts";
 import { openConnection, type ConnectionSource } from "./connection.ts";
 import { createFeeds, type ChangeListener, type FeedNames, type Feeds, type KindState, type Stores } from "./feeds.ts";
@@ -25,6 +26,7 @@ export type KubeInputs = Pick<
   MeshInputs,
   | "serviceAccounts"
   | "meshNamespaces"
+  | "namespaceModes"
   | "services"
   | "slices"
   | "pods"
@@ -131,10 +133,12 @@ function inputsOf(stores: Stores): () => KubeInputs {
 
 type NamespaceRecords = ReturnType<Stores["namespaces"]["records"]>;
 
-/** The two name lists, made again only when a Namespace changed. */
-function rememberLast(read: () => NamespaceRecords): () => Pick<KubeInputs, "meshNamespaces" | "namespaces"> {
+type OfNamespaces = Pick<KubeInputs, "meshNamespaces" | "namespaces" | "namespaceModes">;
+
+/** What Namespaces say, made again only when one of them changed. */
+function rememberLast(read: () => NamespaceRecords): () => OfNamespaces {
   let seen: NamespaceRecords | undefined;
-  let made: Pick<KubeInputs, "meshNamespaces" | "namespaces"> = { meshNamespaces: [], namespaces: [] };
+  let made: OfNamespaces = { meshNamespaces: [], namespaces: [] };
   return () => {
     const records = read();
     if (records !== seen) {
@@ -142,6 +146,10 @@ function rememberLast(read: () => NamespaceRecords): () => Pick<KubeInputs, "mes
       made = {
         meshNamespaces: records.filter((record) => record.meshed).map((record) => record.name),
         namespaces: records.filter((record) => !record.terminating).map((record) => record.name),
+        namespaceModes: records.flatMap(({ name, annotations }) => {
+          const permissive = annotations[permissiveAnnotation];
+          return permissive === undefined ? [] : [{ namespace: name, permissive }];
+        }),
       };
     }
     return made;

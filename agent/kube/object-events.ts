@@ -81,6 +81,7 @@ const tellable: ReadonlyMap<string, { readonly store: keyof Stores; readonly res
     ["ServiceExport", { store: "exports", resource: resources.serviceExports }],
     ["ServiceImport", { store: "imports", resource: resources.serviceImports }],
     ["Pod", { store: "pods", resource: resources.pods }],
+    ["Namespace", { store: "namespaces", resource: resources.namespaces }],
   ]);
 
 /** Creates the Event, or refreshes it. Its name says object and mistake, so that a restarted agent finds its own. */

@@ -2,7 +2,7 @@
 // of how the workloads are. Pure; what means the same keeps its identity.
 import type { GatewayAddress } from "../../shared/registry.ts";
 import type { Problem } from "../../shared/result.ts";
-import type { BoundInput, ExportInput, PodInput, ServiceInput } from "../ir/inputs.ts";
+import type { BoundInput, ExportInput, NamespaceModeInput, PodInput, ServiceInput } from "../ir/inputs.ts";
 import { share, shareList } from "../ir/sharing.ts";
 import type { PlatformInputs } from "../platform.ts";
 import type { Allocations } from "./allocations.ts";
@@ -54,6 +54,7 @@ export function siteInputs(state: SiteState, machine: Machine, last: PlatformInp
   const inputs: PlatformInputs = {
     meshNamespaces: share(last?.meshNamespaces, names),
     namespaces: share(last?.namespaces, names),
+    namespaceModes: share(last?.namespaceModes, modesOf(records)),
     services: shareList(last?.services, services, objectKey),
     slices: shareList(last?.slices, slices, objectKey),
     pods: shareList(
@@ -79,6 +80,12 @@ function namespacesOf(records: RecordLists): readonly string[] {
   const named = Object.values(records).flatMap((list) => list.map(({ namespace }) => namespace));
   const declared = records.Namespace.map(({ name }) => name);
   return [...new Set([...named, ...declared])].filter((name) => name !== "").sort();
+}
+
+function modesOf({ Namespace }: RecordLists): readonly NamespaceModeInput[] {
+  return Namespace.flatMap(({ name, permissive }) =>
+    permissive === undefined ? [] : [{ namespace: name, permissive }],
+  );
 }
 
 /** No kube-proxy answers at an address that a manifest names, so every Service gets the one that sidecars bind. */

@@ -4,11 +4,12 @@ import { isObject, stringOf, fieldOf, type JsonObject } from "../kube/json.ts";
 import { parseEndpointSlice } from "../kube/parse/endpoint-slice.ts";
 import { readObject } from "../kube/parse/field-reader.ts";
 import { parseHttpRouteGroup } from "../kube/parse/http-route-group.ts";
-import { readName } from "../kube/parse/metadata.ts";
+import { readAnnotations, readName } from "../kube/parse/metadata.ts";
 import { parseServiceExport } from "../kube/parse/service-export.ts";
 import { parseService } from "../kube/parse/service.ts";
 import { parseTcpRoute } from "../kube/parse/tcp-route.ts";
 import { parseTrafficTarget } from "../kube/parse/traffic-target.ts";
+import { permissiveAnnotation } from "../ir/modes.ts";
 import { ok, rejected, type Result } from "../../shared/result.ts";
 import { parseWorkload, type WorkloadManifest } from "./workload.ts";
 import type {
@@ -20,14 +21,16 @@ import type {
   TrafficTargetInput,
 } from "../ir/inputs.ts";
 
-interface NamespaceName {
+interface NamespaceManifest {
   readonly namespace: "";
   readonly name: string;
+  /** Annotation isthmus.dev/permissive, when it is there. */
+  readonly permissive?: string;
 }
 
 /** Records by kind. */
 export interface SiteRecords {
-  readonly Namespace: NamespaceName;
+  readonly Namespace: NamespaceManifest;
   readonly Service: ServiceInput;
   readonly EndpointSlice: SliceInput;
   readonly ServiceExport: ExportInput;
@@ -45,7 +48,7 @@ interface KindRow {
 }
 
 const kinds: { readonly [K in SiteKind]: KindRow } = {
-  Namespace: { apiVersions: ["v1"], parse: parseNamespaceName },
+  Namespace: { apiVersions: ["v1"], parse: parseNamespaceManifest },
   Service: { apiVersions: ["v1"], parse: parseService },
   EndpointSlice: { apiVersions: ["discovery.k8s.io/v1"], parse: parseEndpointSlice },
   ServiceExport: {
@@ -106,6 +109,10 @@ function withDefaults(kind: SiteKind, value: JsonObject): JsonObject {
   return { ...value, metadata, spec: { ...spec, clusterIPs: [clusterIp] } };
 }
 
-function parseNamespaceName(object: unknown): Result<NamespaceName> {
-  return readObject(object, (root) => ({ namespace: "", name: readName(root.at("metadata").at("name")) }));
+function parseNamespaceManifest(object: unknown): Result<NamespaceManifest> {
+  return readObject(object, (root) => {
+    const permissive = readAnnotations(root)[permissiveAnnotation];
+    const name = readName(root.at("metadata").at("name"));
+    return permissive === undefined ? { namespace: "", name } : { namespace: "", name, permissive };
+  });
 }

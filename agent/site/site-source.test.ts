@@ -63,6 +63,18 @@ async function open(loopback = "127.64.0.0/12"): Promise<Site> {
 }
 
 describe("a folder of manifests", () => {
+  it("says by a Namespace whether its workloads are called without a grant, as long as it says so", async () => {
+    const { source } = await open();
+    const namespace = (word: string) =>
+      `apiVersion: v1\nkind: Namespace\nmetadata: { name: shop, annotations: { isthmus.dev/permissive: "${word}" } }\n`;
+    await folder.write("shop.yaml", namespace("true"));
+    await eventually(() => source.inputs()?.namespaceModes?.[0]?.permissive === "true");
+    await folder.write("shop.yaml", namespace("false"));
+    await eventually(() => source.inputs()?.namespaceModes?.[0]?.permissive === "false");
+    await unlink(join(folder.manifests, "shop.yaml"));
+    await eventually(() => source.inputs()?.namespaceModes?.length === 0);
+  });
+
   it("is followed while it changes: a file comes, changes, turns bad, is mended and goes", async () => {
     const { names, codes } = await open();
     await folder.write("a.yaml", workloadManifest("cart"));

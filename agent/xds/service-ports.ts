@@ -1,6 +1,7 @@
 // Service ports as this folder needs them: everything that is the same for whoever looks is made once per ServiceIr, and an index finds
 // what a caller may see without walking all services for every proxy. Called by visibility and translate.
 import type { FleetDomain } from "../../shared/ids.ts";
+import { isPermissive } from "../ir/modes.ts";
 import type { LocalEndpoint, MeshIr, ServiceIr, ServicePortIr } from "../ir/types.ts";
 import { isHttp, upstreamCluster } from "./clusters.ts";
 import { accountKey } from "./grants.ts";
@@ -14,6 +15,8 @@ import { outboundRoutes } from "./routes.ts";
 export interface PortView {
   readonly service: ServiceIr;
   readonly port: ServicePortIr;
+  /** Anybody may call it. */
+  readonly permissive: boolean;
   /** Of its chain, cluster, endpoints and routes alike. */
   readonly name: string;
   readonly identitiesName: string;
@@ -43,12 +46,13 @@ function podDestinations(pods: readonly LocalEndpoint[]): PortView["destinations
     .map(([port, group]) => ({ addresses: [...new Set(group.map((pod) => pod.address))].sort(), port }));
 }
 
-interface Settings {
+interface PortSettings {
   readonly fleet: FleetDomain;
+  /** Of the service's namespace. */
   readonly permissive: boolean;
 }
 
-function portView(service: ServiceIr, port: ServicePortIr, { fleet, permissive }: Settings): PortView {
+function portView(service: ServiceIr, port: ServicePortIr, { fleet, permissive }: PortSettings): PortView {
   const { protocol } = port;
   const parts = { scope: service.scope, namespace: service.namespace, service: service.name, port: port.port };
   const name = formatName({ kind: "outbound", ...parts });
@@ -62,6 +66,7 @@ function portView(service: ServiceIr, port: ServicePortIr, { fleet, permissive }
   return {
     service,
     port,
+    permissive,
     name,
     identitiesName,
     meshed,
@@ -108,7 +113,9 @@ export interface MeshView {
   readonly empty: ReadonlyMap<string, readonly PortView[]>;
   /** Imports: visible to all, since only their members know who may call. */
   readonly imports: readonly PortView[];
-  /** Every address of a service in the mesh, sorted; one text, to be compared quickly. */
+  /** Ports that anybody may call, for their namespace is permissive. */
+  readonly open: readonly PortView[];
+  /** Every address of a service that not everybody may call, sorted; one text, to be compared quickly. */
   readonly addresses: string;
 }
 
@@ -118,15 +125,13 @@ function add(index: Map<string, PortView[]>, key: string, view: PortView): void 
   else known.push(view);
 }
 
-function settingsKey({ fleet, permissive }: Settings): string {
-  return `${fleet}|${permissive}`;
-}
-
-function buildView(services: readonly ServiceIr[], settings: Settings): MeshView {
-  const key = settingsKey(settings);
-  const views = services.flatMap((service) =>
-    remembered(service, `views|${key}`, () => service.ports.map((port) => portView(service, port, settings))),
-  );
+function buildView(ir: MeshIr): MeshView {
+  const { fleetDomain: fleet } = ir;
+  const views = ir.services.flatMap((service) => {
+    const permissive = isPermissive(ir, service.namespace);
+    const make = () => service.ports.map((port) => portView(service, port, { fleet, permissive }));
+    return remembered(service, `views|${fleet}|${permissive}`, make);
+  });
   const ports = views.filter((view) => !isOutsideMesh(view));
   const byAccount = new Map<string, PortView[]>();
   const empty = new Map<string, PortView[]>();
@@ -140,12 +145,15 @@ function buildView(services: readonly ServiceIr[], settings: Settings): MeshView
     byAccount,
     empty,
     imports: ports.filter(({ service }) => service.scope === "fleet"),
-    addresses: [...new Set(ports.flatMap(({ service }) => service.vips))].sort().join(" "),
+    open: ports.filter(({ permissive }) => permissive),
+    addresses: [...new Set(ports.flatMap(({ service, permissive }) => (permissive ? [] : service.vips)))]
+      .sort()
+      .join(" "),
   };
 }
 
-/** Once per set of services, however many proxies ask. */
+/** Once per set of services and modes, however many proxies ask. */
 export function meshView(ir: MeshIr): MeshView {
-  const settings = { fleet: ir.fleetDomain, permissive: ir.permissive };
-  return remembered(ir.services, `mesh|${settingsKey(settings)}`, () => buildView(ir.services, settings));
+  const { fleetDomain, permissive, modeExceptions = [] } = ir;
+  return remembered(ir.services, `mesh|${fleetDomain}|${permissive}|${modeExceptions.join(",")}`, () => buildView(ir));
 }

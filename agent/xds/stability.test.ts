@@ -109,6 +109,14 @@ describe("a change touches what it must and nothing else", () => {
     for (const chain of ["inbound|8080", "inbound-plaintext|8080"]) expect(after.get(chain)).toBe(before.get(chain));
   });
 
+  it("one namespace's permissive mode is switched without a byte for the servers of another", () => {
+    const { ir, proxy } = load("server-grants-with-matches");
+    const elsewhere = { ...ir, modeExceptions: ["bank"] };
+    expect(changes(translate(ir, proxy, trust), translate(elsewhere, proxy, trust))).toEqual([]);
+    const here = changes(translate(ir, proxy, trust), translate({ ...ir, modeExceptions: ["shop"] }, proxy, trust));
+    expect(here).toContain("rds inbound|8080");
+  });
+
   it("a chain of the outbound listener has the same bytes beside whatever other services", () => {
     const { ir, proxy } = load("client-granted");
     const alone = chainsByName(translate({ ...ir, services: ir.services.slice(0, 1) }, proxy, trust), "outbound");

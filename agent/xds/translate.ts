@@ -1,6 +1,7 @@
 // The entry of this folder: what the mesh means (IR) to what one proxy is told (xDS). Called by agent/ads for every proxy class
 // on every push; pure. Equal parts of the IR give the same message objects again, so a push costs O(change).
 // Every resource that another one names must be in the same set: the snapshot refuses a set that does not close over its references.
+import { isPermissive } from "../ir/modes.ts";
 import type { MeshIr } from "../ir/types.ts";
 import {
   applicationCluster,
@@ -91,7 +92,7 @@ function outboundResources(input: TranslateInput, visible: readonly VisiblePort[
   for (const port of visible) addVisiblePort(resources, port, ir, trust.rootsPem);
   const { outboundDefault } = settings;
   if (outboundDefault === "passthrough") put(resources.cds, passthroughCluster);
-  const addresses = ir.permissive ? "" : meshView(ir).addresses;
+  const { addresses } = meshView(ir);
   const outbound = { visible, addresses, outboundDefault };
   put(
     resources.lds,
@@ -137,15 +138,16 @@ function isBound(proxy: SidecarClass): proxy is BoundClass {
 const permissiveCallers = {};
 const outboundSets: LatestOf<Resources> = new WeakMap();
 
-/** In permissive mode all callers see the same, and those that bind nothing of their own share one set. */
+/** Where everything is permissive all callers see the same, and those that bind nothing of their own share one set. */
 function outboundOf(input: TranslateInput, proxy: SidecarClass): Resources {
   const { ir, trust, settings } = input;
   const mesh = meshView(ir);
-  const grants = ir.permissive ? [] : grantsFrom(ir, proxy);
-  const anchor = ir.permissive && !isBound(proxy) ? permissiveCallers : proxy;
-  const needs = [mesh, ir.permissive, ir.fleetDomain, trust.rootsPem, settings.outboundDefault, ...grants];
+  const open = ir.permissive && ir.modeExceptions === undefined;
+  const grants = open ? [] : grantsFrom(ir, proxy);
+  const anchor = open && !isBound(proxy) ? permissiveCallers : proxy;
+  const needs = [mesh, ir.fleetDomain, trust.rootsPem, settings.outboundDefault, ...grants];
   return latest(outboundSets, anchor, needs, () => {
-    const visible = ir.permissive ? everythingVisible(mesh) : visibleByGrants(mesh, grants);
+    const visible = open ? everythingVisible(mesh) : visibleByGrants(mesh, grants);
     return isBound(proxy) ? boundOutboundResources(input, visible, proxy) : outboundResources(input, visible, anchor);
   });
 }
@@ -184,8 +186,10 @@ const inboundSets: LatestOf<InboundMessages> = new WeakMap();
 
 function addInbound(resources: Resources, ir: MeshIr, proxy: SidecarClass): void {
   const grants = grantsTo(ir, proxy);
-  const policy: Policy = { fleet: ir.fleetDomain, grants, permissive: ir.permissive, revoked: ir.revokedTrustDomains };
-  const needs = [ir.fleetDomain, ir.permissive, ir.revokedTrustDomains.join(" "), ...grants];
+  const { fleetDomain: fleet, revokedTrustDomains: revoked } = ir;
+  const permissive = isPermissive(ir, proxy.namespace);
+  const policy: Policy = { fleet, grants, permissive, revoked };
+  const needs = [fleet, permissive, revoked.join(" "), ...grants];
   const messages = latest(inboundSets, proxy, needs, () => inboundMessages(proxy, policy));
   for (const type of ["cds", "lds", "rds"] as const)
     for (const message of messages[type]) put(resources[type], message);

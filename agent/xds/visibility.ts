@@ -22,12 +22,12 @@ function reachableOf(view: PortView, reachable: ReadonlySet<string>): readonly L
   );
 }
 
-/** In permissive mode: everything, the same for all. */
+/** Where everything is permissive: everything, the same for all. */
 export function everythingVisible(mesh: MeshView): readonly VisiblePort[] {
   return mesh.ports.map((view) => ({ view, local: view.local }));
 }
 
-/** What grants to a caller let it see. */
+/** What grants to a caller let it see, and what is open to anybody. */
 export function visibleByGrants(mesh: MeshView, grants: readonly GrantIr[]): readonly VisiblePort[] {
   const reachable = new Set(
     grants.map((grant) => accountKey(grant.destinationNamespace, grant.destinationServiceAccount)),
@@ -35,6 +35,7 @@ export function visibleByGrants(mesh: MeshView, grants: readonly GrantIr[]): rea
   // scaled to zero: whoever may call into the namespace gets the service's 503 instead of a 403
   const namespaces = new Set(grants.map((grant) => grant.destinationNamespace));
   const seen = new Set([
+    ...mesh.open,
     ...mesh.imports,
     ...[...reachable].flatMap((account) => mesh.byAccount.get(account) ?? []),
     ...[...namespaces].flatMap((namespace) => mesh.empty.get(namespace) ?? []),
@@ -42,5 +43,5 @@ export function visibleByGrants(mesh: MeshView, grants: readonly GrantIr[]): rea
   const position = (view: PortView) => mesh.position.get(view) ?? 0;
   return [...seen]
     .sort((a, b) => position(a) - position(b))
-    .map((view) => ({ view, local: reachableOf(view, reachable) }));
+    .map((view) => ({ view, local: view.permissive ? view.local : reachableOf(view, reachable) }));
 }

@@ -1,21 +1,24 @@
 // Golden inputs: Kubernetes manifests as users write them, read by the agent's own parsers, and one document of kind Mesh with
 // what the fleet adds (defaults: cluster east of acme.mesh, mesh namespace shop).
 import { parseAllDocuments } from "yaml";
-import type { Problem, Result } from "../../../shared/result.ts";
+import { ok, type Problem, type Result } from "../../../shared/result.ts";
 import { fieldOf } from "../../kube/json.ts";
 import { parseEndpointSlice } from "../../kube/parse/endpoint-slice.ts";
 import { parseHttpRouteGroup } from "../../kube/parse/http-route-group.ts";
+import { parseNamespace } from "../../kube/parse/namespace.ts";
 import { parsePod } from "../../kube/parse/pod.ts";
 import { parseServiceExport } from "../../kube/parse/service-export.ts";
 import { parseService } from "../../kube/parse/service.ts";
 import { parseTcpRoute } from "../../kube/parse/tcp-route.ts";
 import { parseTrafficTarget } from "../../kube/parse/traffic-target.ts";
-import type { MeshInputs } from "../inputs.ts";
+import type { MeshInputs, NamespaceModeInput } from "../inputs.ts";
+import { permissiveAnnotation } from "../modes.ts";
 import { someInputs } from "./objects.ts";
 
 const kinds: Readonly<
   Record<string, { readonly list: keyof MeshInputs; readonly parse: (object: unknown) => Result<unknown> }>
 > = {
+  Namespace: { list: "namespaceModes", parse: parseMode },
   Service: { list: "services", parse: parseService },
   EndpointSlice: { list: "slices", parse: parseEndpointSlice },
   Pod: { list: "pods", parse: parsePod },
@@ -24,6 +27,13 @@ const kinds: Readonly<
   HTTPRouteGroup: { list: "httpRouteGroups", parse: parseHttpRouteGroup },
   TCPRoute: { list: "tcpRoutes", parse: parseTcpRoute },
 };
+
+function parseMode(object: unknown): Result<NamespaceModeInput | undefined> {
+  const parsed = parseNamespace(object);
+  if (!parsed.ok) return parsed;
+  const permissive = parsed.value.annotations[permissiveAnnotation];
+  return ok(permissive === undefined ? undefined : { namespace: parsed.value.name, permissive });
+}
 
 function explain(problems: readonly Problem[]): string {
   return problems.map(({ field, message }) => `${field ?? ""}: ${message}`).join("; ");

@@ -62,6 +62,7 @@ interface CaseInput {
   settings?: TranslateSettings;
   cluster?: string;
   permissive?: boolean;
+  modeExceptions?: readonly string[];
   services?: CaseService[];
   grants?: CaseGrant[];
   exportPorts?: { namespace?: string; service: string; port: number; endpoints?: Partial<LocalEndpoint>[] }[];
@@ -180,6 +181,7 @@ export function readCase(text: string): MeshCase {
     cluster,
     trustDomain: trustDomainOf(cluster, fleetDomain),
     permissive: given.permissive ?? false,
+    ...(given.modeExceptions === undefined ? {} : { modeExceptions: given.modeExceptions }),
     services: (given.services ?? []).map((one) => service(one, cluster)),
     grants: (given.grants ?? []).map(grant),
     workloads: [],
