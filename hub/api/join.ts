@@ -131,7 +131,7 @@ async function spkiOf(csrDer: Uint8Array): Promise<string> {
   return request.value.spkiPin;
 }
 
-async function signed(issued: Promise<Result<Uint8Array[]>>): Promise<Uint8Array[]> {
+async function signed(issued: Promise<Result<readonly Uint8Array[]>>): Promise<readonly Uint8Array[]> {
   const chain = await issued;
   if (!chain.ok) throw refusedInput(chain.error);
   return chain.value;

@@ -6,13 +6,11 @@ import { UserError } from "../../shared/errors.ts";
 import { trustDomainOf, type ClusterName, type FleetDomain } from "../../shared/ids.ts";
 import type { TrustBundle } from "../../shared/pki/bundle.ts";
 import type { RequestFacts } from "../../shared/pki/certificate.ts";
-import { issueCertificate } from "../../shared/pki/issue.ts";
 import { keyProviderFromPem, spkiPin } from "../../shared/pki/key.ts";
 import { chainPem } from "../../shared/pki/pem.ts";
 import {
   agentTemplate,
   clusterCaTemplate,
-  validityFrom,
   type CertificateTemplate,
   type ServerNames,
   type Validity,
@@ -21,9 +19,10 @@ import { parseRequest } from "../../shared/pki/x509.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
 import { checkKeyOwner, checkRequest } from "./csr.ts";
 import { openFleetBundle } from "./fleet-bundle.ts";
-import { fleetFileExists, readFleetFile, writeFleetFile } from "./fleet-file.ts";
-import { createKekFile, defaultKekFile, openKeyStore } from "./key-store.ts";
-import { createRoot, openRoot, type Root } from "./root.ts";
+import { fleetFileExists, readFleetFile, writeFleetFile, type RootKind } from "./fleet-file.ts";
+import { createKekFile, defaultKekFile, openKeyStore, type KeyStore } from "./key-store.ts";
+import { openRoot, type Root, type RootSource } from "./root.ts";
+import { selfMadeRoots } from "./self-made-root.ts";
 import { currentServerIdentity, type ServerCertificateDeps, type ServerIdentity } from "./server-certificate.ts";
 
 const dayMs = 24 * 3_600_000;
@@ -39,8 +38,8 @@ export interface Authority {
   /** Renews the hub's TLS certificate when half of its life is over; true when `server()` changed. Call it every minute or so. */
   renewServer(): Promise<boolean>;
   /** Leaf first, without the root. */
-  issueAgent(cluster: ClusterName, csrDer: Uint8Array): Promise<Result<Uint8Array[]>>;
-  issueClusterCa(cluster: ClusterName, csrDer: Uint8Array): Promise<Result<Uint8Array[]>>;
+  issueAgent(cluster: ClusterName, csrDer: Uint8Array): Promise<Result<readonly Uint8Array[]>>;
+  issueClusterCa(cluster: ClusterName, csrDer: Uint8Array): Promise<Result<readonly Uint8Array[]>>;
   rootsPem(): string;
 }
 
@@ -78,9 +77,8 @@ export async function initAuthority(dataDir: string, options: InitOptions): Prom
   const keys = await openKeyStore({ dataDir, fleetDomain, kekFile });
   const nowMs = clock.now();
   const id = String(nowMs);
-  const validity = validityFrom(nowMs, options.rootTtlMs ?? 5 * 365 * dayMs, Number.MAX_SAFE_INTEGER);
-  if (!validity.ok) throw new Error(`no validity for a root: ${JSON.stringify(validity.error)}`);
-  await createRoot({ dataDir, id, fleet: fleetDomain, validity: validity.value }, keys);
+  const ttlMs = options.rootTtlMs ?? 5 * 365 * dayMs;
+  await rootSources(dataDir, keys).self.prepare({ id, fleet: fleetDomain, nowMs, ttlMs });
   await keys.create(id, "server");
   await keys.create(id, "bundle");
   await writeFleetFile(dataDir, {
@@ -99,9 +97,10 @@ export async function openAuthority(dataDir: string, clock: Clock, options: Auth
   const fleet = await readFleetFile(dataDir);
   const { fleetDomain } = fleet;
   const keys = await openKeyStore({ dataDir, fleetDomain, kekFile: fleet.kekFile ?? defaultKekFile(dataDir) });
-  const roots = await Promise.all(fleet.roots.map((entry) => openRoot(dataDir, entry, keys)));
+  const sources = rootSources(dataDir, keys);
+  const roots = await Promise.all(fleet.roots.map((entry) => openRoot(dataDir, entry, sources[entry.kind ?? "self"])));
   const signing = roots.find((root) => root.state === "signing");
-  if (signing?.key === undefined) throw new Error("fleet.json names no signing root");
+  if (signing === undefined) throw new Error("fleet.json names no signing root");
   const signer = keyProviderFromPem(await keys.open(fleet.bundle.signer, "bundle"));
   const bundle = await openFleetBundle({ dataDir, fleet, roots, signer });
   const keyPem = await keys.open(fleet.server.keyId, "server");
@@ -133,6 +132,10 @@ export async function openAuthority(dataDir: string, clock: Clock, options: Auth
   };
 }
 
+function rootSources(dataDir: string, keys: KeyStore): Readonly<Record<RootKind, RootSource>> {
+  return { self: selfMadeRoots(dataDir, keys) };
+}
+
 /** Reads a request for callers that bind its key before they have it signed: the pin, after all checks. */
 export async function readRequest(csrDer: Uint8Array): Promise<Result<{ readonly spkiPin: string }>> {
   const request = await checkedRequest(csrDer);
@@ -158,8 +161,8 @@ interface IssuerDeps {
 }
 
 function issuerOf({ root, clock, options }: IssuerDeps) {
-  return async (cluster: ClusterName, csrDer: Uint8Array, profile: Profile): Promise<Result<Uint8Array[]>> => {
-    if (root.key === undefined) throw new Error(`root ${root.id} has no key here`);
+  return async (cluster: ClusterName, csrDer: Uint8Array, profile: Profile): Promise<Result<readonly Uint8Array[]>> => {
+    if (root.issuer === undefined) throw new Error(`root ${root.id} does not sign here`);
     const request = await checkedRequest(csrDer);
     if (!request.ok) return request;
     const { spkiDer } = request.value.publicKey;
@@ -167,10 +170,6 @@ function issuerOf({ root, clock, options }: IssuerDeps) {
       const foreign = checkKeyOwner(cluster, await options.bindKey(spkiPin(spkiDer), cluster));
       if (foreign.length > 0) return err(foreign);
     }
-    const validity = validityFrom(clock.now(), profile.ttlMs, root.facts.notAfterMs);
-    if (!validity.ok) return validity;
-    const template = profile.template(validity.value);
-    const issued = await issueCertificate(template, spkiDer, { key: root.key, certificate: root.facts });
-    return issued.ok ? ok([issued.value]) : issued;
+    return root.issuer.issue({ spkiDer, nowMs: clock.now(), ...profile });
   };
 }

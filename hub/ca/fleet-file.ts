@@ -10,7 +10,11 @@ import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/se
 export interface RootEntry {
   readonly id: string;
   readonly state: "signing" | "trusted";
+  /** Where it came from; absent: `isthmus init` or a rotation made it, and its key is in the hub's key store. */
+  readonly kind?: RootKind;
 }
+
+export type RootKind = "self";
 
 export interface FleetFile {
   readonly version: 1;

@@ -1,6 +1,7 @@
 // Private keys of the hub at rest: sealed files in `<data>/keys`, opened with a key-encryption key from a file of its own.
 // Called by authority.ts, which sees KeyProviders. A PKCS#11 store would take this file's place behind the same interface.
 import { randomBytes } from "node:crypto";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import { generateKeyPem } from "../../shared/pki/key.ts";
@@ -11,6 +12,8 @@ export interface KeyStore {
   /** Makes a P-256 key, stores it sealed and returns its PEM. */
   create(keyId: string, purpose: string): Promise<string>;
   open(keyId: string, purpose: string): Promise<string>;
+  /** For good; asking again is no mistake. */
+  remove(keyId: string, purpose: string): Promise<void>;
 }
 
 export interface KeyStoreOptions {
@@ -52,5 +55,6 @@ export async function openKeyStore({ dataDir, fleetDomain, kekFile }: KeyStoreOp
         hint: `restore ${path} and ${kekFile} from the same backup`,
       });
     },
+    remove: (keyId, purpose) => rm(fileOf(keyId, purpose), { force: true }),
   };
 }

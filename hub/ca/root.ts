@@ -1,21 +1,14 @@
-// The fleet's roots: made once by `isthmus init`, opened at every start. The certificate is a public file, the key sealed.
-// Called by authority.ts.
+// The fleet's roots: made by `isthmus init` and by rotations, opened at every start. Where a root's key is and how it signs is
+// its source's affair; this file knows the entry in fleet.json and the certificate. Called by authority.ts.
 import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import type { FleetDomain } from "../../shared/ids.ts";
 import type { CertificateFacts } from "../../shared/pki/certificate.ts";
-import { hexOf } from "../../shared/pki/hex.ts";
-import { issueCertificate } from "../../shared/pki/issue.ts";
-import { keyProviderFromPem, type KeyProvider } from "../../shared/pki/key.ts";
 import { certificatePem, parseChainPem } from "../../shared/pki/pem.ts";
-import { rootTemplate, type Validity } from "../../shared/pki/template.ts";
-import { keyIdOf } from "../../shared/pki/x509-builder.ts";
-import { parseCertificate } from "../../shared/pki/x509.ts";
-import type { RootEntry } from "./fleet-file.ts";
-import type { KeyStore } from "./key-store.ts";
 import { readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
-
-const purpose = "root";
+import { parseCertificate } from "../../shared/pki/x509.ts";
+import type { CertificateIssuer } from "./certificate-issuer.ts";
+import type { RootEntry } from "./fleet-file.ts";
 
 export interface Root {
   readonly id: string;
@@ -23,27 +16,36 @@ export interface Root {
   readonly der: Uint8Array;
   readonly facts: CertificateFacts;
   /** Only of a root that signs: the others' keys need not be here any more. */
-  readonly key: KeyProvider | undefined;
+  readonly issuer: CertificateIssuer | undefined;
+}
+
+export interface NewRoot {
+  readonly id: string;
+  readonly fleet: FleetDomain;
+  readonly nowMs: number;
+  readonly ttlMs: number;
+}
+
+/** Where roots of one kind come from. One for each word of `isthmus rotate root --to`. */
+export interface RootSource {
+  /**
+   * Makes what a new root needs; asking again with the same id finishes what was begun. The certificate (see
+   * `writeRootCertificate`) may come later: somebody has to sign it elsewhere.
+   */
+  prepare(root: NewRoot): Promise<void>;
+  /** How it signs. Throws a UserError when it cannot: a key that is missing, a token that is locked. */
+  issuer(id: string, facts: CertificateFacts): Promise<CertificateIssuer>;
+  /** The root is of the past, or was never used: its key goes for good. */
+  remove(id: string): Promise<void>;
 }
 
 const pathOf = (dataDir: string, id: string) => join(dataDir, "roots", `${id}.pem`);
 
-export interface NewRoot {
-  readonly dataDir: string;
-  readonly id: string;
-  readonly fleet: FleetDomain;
-  readonly validity: Validity;
+export async function writeRootCertificate(dataDir: string, id: string, der: Uint8Array): Promise<void> {
+  await writeSecretFile(pathOf(dataDir, id), certificatePem(der), 0o600);
 }
 
-export async function createRoot({ dataDir, id, fleet, validity }: NewRoot, keys: KeyStore): Promise<void> {
-  const key = keyProviderFromPem(await keys.create(id, purpose));
-  const template = rootTemplate(fleet, hexOf(keyIdOf(key.spkiDer)).slice(0, 8), validity);
-  const issued = await issueCertificate(template, key.spkiDer, { key, certificate: undefined });
-  if (!issued.ok) throw new Error(`the new root does not match its profile: ${JSON.stringify(issued.error)}`);
-  await writeSecretFile(pathOf(dataDir, id), certificatePem(issued.value), 0o600);
-}
-
-export async function openRoot(dataDir: string, entry: RootEntry, keys: KeyStore): Promise<Root> {
+export async function openRoot(dataDir: string, entry: RootEntry, source: RootSource): Promise<Root> {
   const path = pathOf(dataDir, entry.id);
   const chain = parseChainPem(await readSecretFile(path));
   const der = chain.ok ? chain.value[0] : undefined;
@@ -51,12 +53,6 @@ export async function openRoot(dataDir: string, entry: RootEntry, keys: KeyStore
   if (der === undefined || !facts?.ok || !facts.value.ca) {
     throw new UserError("ISTHMUS_ROOT_FILE", `${path} holds no root certificate`, { hint: "restore it from a backup" });
   }
-  if (entry.state !== "signing") return { ...entry, der, facts: facts.value, key: undefined };
-  const key = keyProviderFromPem(await keys.open(entry.id, purpose));
-  if (hexOf(key.spkiDer) !== hexOf(facts.value.publicKey.spkiDer)) {
-    throw new UserError("ISTHMUS_ROOT_FILE", `${path} does not belong to its key`, {
-      hint: "restore both from one backup",
-    });
-  }
-  return { ...entry, der, facts: facts.value, key };
+  const issuer = entry.state === "signing" ? await source.issuer(entry.id, facts.value) : undefined;
+  return { id: entry.id, state: entry.state, der, facts: facts.value, issuer };
 }

@@ -3,10 +3,9 @@
 import { join } from "node:path";
 import type { FleetDomain } from "../../shared/ids.ts";
 import type { CertificateFacts } from "../../shared/pki/certificate.ts";
-import { issueCertificate } from "../../shared/pki/issue.ts";
 import { keyProviderFromPem, spkiPin } from "../../shared/pki/key.ts";
-import { certificatePem, parseChainPem } from "../../shared/pki/pem.ts";
-import { hubServerTemplate, renewalDueMs, validityFrom, type ServerNames } from "../../shared/pki/template.ts";
+import { chainPem, parseChainPem } from "../../shared/pki/pem.ts";
+import { hubServerTemplate, renewalDueMs, type ServerNames } from "../../shared/pki/template.ts";
 import { parseCertificate } from "../../shared/pki/x509.ts";
 import type { Root } from "./root.ts";
 import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
@@ -41,19 +40,21 @@ export async function currentServerIdentity(
     const stored = await readSecretFile(path);
     if (isCurrent(stored, { deps, root, nowMs, pin })) return { keyPem: deps.keyPem, chainPem: stored, pin };
   }
-  const chainPem = certificatePem(await issueServer(deps, root, nowMs));
-  await writeSecretFile(path, chainPem, 0o600);
-  return { keyPem: deps.keyPem, chainPem, pin };
+  const issued = chainPem(await issueServer(deps, root, nowMs));
+  await writeSecretFile(path, issued, 0o600);
+  return { keyPem: deps.keyPem, chainPem: issued, pin };
 }
 
-async function issueServer(deps: ServerCertificateDeps, root: Root, nowMs: number): Promise<Uint8Array> {
-  if (root.key === undefined) throw new Error(`root ${root.id} has no key here`);
-  const validity = validityFrom(nowMs, ttlMs, root.facts.notAfterMs);
-  if (!validity.ok) throw new Error(`root ${root.id} cannot sign: ${JSON.stringify(validity.error)}`);
-  const template = hubServerTemplate(deps.fleet, deps.names, validity.value);
+async function issueServer(deps: ServerCertificateDeps, root: Root, nowMs: number): Promise<readonly Uint8Array[]> {
+  if (root.issuer === undefined) throw new Error(`root ${root.id} does not sign here`);
   const { spkiDer } = keyProviderFromPem(deps.keyPem);
-  const issued = await issueCertificate(template, spkiDer, { key: root.key, certificate: root.facts });
-  if (!issued.ok) throw new Error(`the hub's certificate does not match its profile: ${JSON.stringify(issued.error)}`);
+  const issued = await root.issuer.issue({
+    spkiDer,
+    nowMs,
+    ttlMs,
+    template: (validity) => hubServerTemplate(deps.fleet, deps.names, validity),
+  });
+  if (!issued.ok) throw new Error(`the hub's certificate was not issued: ${JSON.stringify(issued.error)}`);
   return issued.value;
 }
 
@@ -66,14 +67,14 @@ interface Expectation {
 
 function isCurrent(pem: string, { deps, root, nowMs, pin }: Expectation): boolean {
   const chain = parseChainPem(pem);
-  const facts = chain.ok && chain.value[0] !== undefined ? parseCertificate(chain.value[0]) : undefined;
-  if (!facts?.ok) return false; // damaged: a new one costs nothing
-  const leaf = facts.value;
+  const facts = chain.ok ? chain.value.map((der) => parseCertificate(der)) : [];
+  const [leaf, last] = [facts[0], facts.at(-1)];
+  if (leaf?.ok !== true || last?.ok !== true) return false; // damaged: a new one costs nothing
   return (
-    spkiPin(leaf.publicKey.spkiDer) === pin &&
-    leaf.authorityKeyIdHex === root.facts.subjectKeyIdHex &&
-    sameNames(leaf, deps.names) &&
-    nowMs < renewalDueMs(leaf, 0.5)
+    spkiPin(leaf.value.publicKey.spkiDer) === pin &&
+    last.value.authorityKeyIdHex === root.facts.subjectKeyIdHex &&
+    sameNames(leaf.value, deps.names) &&
+    nowMs < renewalDueMs(leaf.value, 0.5)
   );
 }
 

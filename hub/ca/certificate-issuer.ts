@@ -1,0 +1,42 @@
+// What signs for the fleet below a root: a key of the hub's own, an issuing CA under an offline root, or somebody else's
+// service. Asynchronous, because the key may be behind a token or a network; the chain it answers may be longer than one.
+// Called by authority.ts and server-certificate.ts, which say what a certificate shall hold; who may have it is settled before.
+import type { CertificateFacts } from "../../shared/pki/certificate.ts";
+import { issueCertificate } from "../../shared/pki/issue.ts";
+import type { KeyProvider } from "../../shared/pki/key.ts";
+import { validityFrom, type CertificateTemplate, type Validity } from "../../shared/pki/template.ts";
+import { ok, type Result } from "../../shared/result.ts";
+
+export interface IssueOrder {
+  /** The subject's public key, after proof of possession. */
+  readonly spkiDer: Uint8Array;
+  readonly nowMs: number;
+  /** As long as asked for; the issuer may grant less, never beyond its own end. */
+  readonly ttlMs: number;
+  /** What the certificate shall say, given the validity that is granted. */
+  readonly template: (validity: Validity) => CertificateTemplate;
+}
+
+export interface CertificateIssuer {
+  /** Leaf first, then its issuers up to but without the root. Released only after it was parsed back and checked. */
+  issue(order: IssueOrder): Promise<Result<readonly Uint8Array[]>>;
+}
+
+/** The certificate whose key signs, as the signer sees it. */
+export interface SigningCertificate {
+  readonly key: KeyProvider;
+  readonly facts: CertificateFacts;
+  /** The signing certificate and what issued it, without the root: empty where the root itself signs. */
+  readonly chainDer: readonly Uint8Array[];
+}
+
+export function keyedIssuer({ key, facts, chainDer }: SigningCertificate): CertificateIssuer {
+  return {
+    issue: async ({ spkiDer, nowMs, ttlMs, template }) => {
+      const validity = validityFrom(nowMs, ttlMs, facts.notAfterMs);
+      if (!validity.ok) return validity;
+      const issued = await issueCertificate(template(validity.value), spkiDer, { key, certificate: facts });
+      return issued.ok ? ok([issued.value, ...chainDer]) : issued;
+    },
+  };
+}
