@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { readFile, rename, stat, writeFile } from "node:fs/promises";
 import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { joinAgent, makeDataDir, publish, startTestHub, watch, type TestHub } from "../hub/testing/hub.ts";
 import { capturedLog, type CapturedLog } from "../hub/testing/redis.ts";
 import { systemClock } from "../shared/clock.ts";
@@ -12,7 +12,7 @@ import { toWire } from "../shared/grpc/record-wire.ts";
 import { formatJoinToken, parseJoinToken } from "../shared/join-token.ts";
 import type { RegistryRecord } from "../shared/registry.ts";
 import { eventually } from "./hub/testing/eventually.ts";
-import { gatewayFolder, readCredentialFolder, workloadFolder } from "./site/credential-folder.ts";
+import { credentialFile, gatewayFolder, readCredentialFolder, workloadFolder } from "./site/credential-folder.ts";
 import type { SiteConfig } from "./site/site-config.ts";
 import { exportManifest, makeSiteFolder, workloadManifest, type SiteFolder } from "./site/testing/site-folder.ts";
 import { runSite, type SiteReady } from "./site-agent.ts";
@@ -153,6 +153,10 @@ describe("a site's agent and a hub", { timeout: 90_000 }, () => {
     await publisher.next();
     importAddress = addressOfStock(await viewUntil(running(), "ir", (text) => addressOfStock(text) !== undefined));
     expect(importAddress).toMatch(/^127\.64\./);
+    // block 0 is the workload's own: the address in it is the service's as it is
+    const hosts = join(workloadFolder(config.dataDir, { namespace: "shop", name: "cart" }), credentialFile.hosts);
+    const line = `${importAddress} stock.shop.svc.clusterset.local\n`;
+    await vi.waitFor(async () => expect(await readFile(hosts, "utf8")).toContain(line), 10_000);
     publisher.finish();
     north.client.close();
     expect(JSON.parse(await readFile(join(config.dataDir, "addresses.json"), "utf8"))).toMatchObject({

@@ -3,7 +3,6 @@
 import type { Clock } from "../shared/clock.ts";
 import type { Log } from "../shared/log.ts";
 import { ok, rejected } from "../shared/result.ts";
-import type { MeshInputs } from "./ir/inputs.ts";
 import { share } from "./ir/sharing.ts";
 import type { Membership, Platform, PlatformInputs, Service } from "./platform.ts";
 import { gatewayFolder, workloadFolder, type CredentialFacts } from "./site/credential-folder.ts";
@@ -13,6 +12,7 @@ import {
   type Credential,
   type CredentialDeps,
 } from "./site/credential-folders.ts";
+import { hostsText } from "./site/host-names.ts";
 import { createKeeper, type Keeper } from "./site/keeper.ts";
 import type { SiteConfig } from "./site/site-config.ts";
 import { registryFile } from "./site/site-files.ts";
@@ -155,7 +155,7 @@ function gatewayCredential(config: SiteConfig, membership: Membership): Credenti
 
 function workloadCredentials({ source, config }: SitePlatformDeps, membership: Membership): readonly Credential[] {
   const users = new Map(source.objects().records.Workload.map((each) => [`${each.namespace}/${each.name}`, each.user]));
-  const pods: MeshInputs["pods"] = source.inputs()?.pods ?? [];
+  const { pods, services } = source.inputs() ?? nothing;
   return pods.map(({ namespace, name, serviceAccount, bound }) => ({
     folder: workloadFolder(config.dataDir, { namespace, name }),
     facts: {
@@ -164,6 +164,7 @@ function workloadCredentials({ source, config }: SitePlatformDeps, membership: M
       ...(bound === undefined ? {} : { sidecar: bound }),
     },
     user: users.get(`${namespace}/${name}`) ?? "",
+    ...(bound === undefined ? {} : { hosts: hostsText(services, bound, namespace) }),
   }));
 }
 

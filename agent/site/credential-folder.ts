@@ -1,11 +1,11 @@
-// What a sidecar beside a workload starts from: a folder with three files, made by the site's agent and read by
+// What a sidecar beside a workload starts from: a folder with a few files, made by the site's agent and read by
 // `isthmus run`. The token is the only secret in it. The folder may be copied to the machine where the workload runs.
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import type { BoundInput } from "../ir/inputs.ts";
 
-export const credentialFile = { token: "token", roots: "roots.pem", facts: "workload.json" } as const;
+export const credentialFile = { token: "token", roots: "roots.pem", facts: "workload.json", hosts: "hosts" } as const;
 
 /** `workload.json`: nothing secret. */
 export interface CredentialFacts {

@@ -12,6 +12,8 @@ export interface Credential {
   readonly facts: CredentialFacts;
   /** Owner; empty: this program's user. */
   readonly user: string;
+  /** The names of the site's services (host-names.ts); absent for the gateway. */
+  readonly hosts?: string;
 }
 
 export interface CredentialDeps {
@@ -34,6 +36,7 @@ export async function writeCredential(credential: Credential, deps: CredentialDe
   const write = (name: string, text: string, mode: number) => replaceFile(join(folder, name), text, { mode, owner });
   await write(credentialFile.roots, deps.rootsPem(), 0o600);
   await write(credentialFile.facts, `${JSON.stringify(facts, null, 2)}\n`, 0o600);
+  if (credential.hosts !== undefined) await write(credentialFile.hosts, credential.hosts, 0o600);
   if (await isFresh(folder, facts, deps)) return;
   const expiresAtMs = deps.clock.now() + TOKEN_TTL_MS;
   const { namespace, serviceAccount, name } = facts;

@@ -35,6 +35,7 @@ export function workloadCommand(streams: Streams, endWith: (status: number) => v
     .option("--health <path|tcp>", "how the site's agent asks whether it is well")
     .addOption(siteDataOption())
     .option("--credential <dir>", "credential folder brought from the site, instead of --data")
+    .option("--dns-forward", "its DNS asks for other names at the machine's resolvers")
     .option("--envoy <path>", "Envoy to start (default: PATH, else one that is fetched)")
     .option("--print-systemd", "print a systemd unit for this command and end")
     .action((command: readonly string[], options: RunOptions) => run(command, options, streams, endWith));
@@ -77,21 +78,23 @@ async function run(
   }
 }
 
-function tell({ credential, sidecarPid, applicationPid }: Running, out: Output): void {
+function tell({ credential, dns, sidecarPid, applicationPid }: Running, out: Output): void {
   const { namespace, name, serviceAccount, cluster, fleetDomain, sidecar } = credential;
   const { httpProxy, inboundAddresses, applications } = sidecar;
   const identity = `spiffe://${cluster}.${fleetDomain}/ns/${namespace}/sa/${serviceAccount}`;
-  const document = { identity, httpProxy, inboundAddresses, applications, sidecarPid, applicationPid };
+  const document = { identity, httpProxy, dns, inboundAddresses, applications, sidecarPid, applicationPid };
   if (out.format === "json") out.result(document, "");
   out.say(`${namespace}/${name} runs as ${identity}`);
   out.say(`its calls go out by the HTTP proxy http://${httpProxy.address}:${httpProxy.port}`);
+  const [names] = dns.map(({ address, port }) => `${address}:${port}`);
+  if (names !== undefined) out.say(`names of services are answered by DNS at ${names}`);
   for (const { port, address, applicationPort } of applications) {
     const taken = inboundAddresses.map((inbound) => `${inbound}:${port}`).join(", ");
     out.say(`calls to ${taken} are answered by ${address}:${applicationPort}`);
   }
 }
 
-async function unit({ workload, from, envoy, command }: RunConfig, options: RunOptions): Promise<string> {
+async function unit({ workload, from, envoy, dnsForward, command }: RunConfig, options: RunOptions): Promise<string> {
   const program = await findApplication(command[0] ?? "", process.env);
   const place = from.kind === "data" ? ["--data", resolve(from.dir)] : ["--credential", resolve(from.dir)];
   const own = [
@@ -102,6 +105,7 @@ async function unit({ workload, from, envoy, command }: RunConfig, options: RunO
     ...options.port.flatMap((port) => ["--port", port]),
     ...(options.health === undefined ? [] : ["--health", options.health]),
     ...place,
+    ...(dnsForward ? ["--dns-forward"] : []),
     ...(envoy === undefined ? [] : ["--envoy", resolve(envoy)]),
     "--",
     resolve(program),

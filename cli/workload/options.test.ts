@@ -28,6 +28,7 @@ describe("what isthmus run is told", () => {
       },
       from: { kind: "data", dir: "/data" },
       envoy: undefined,
+      dnsForward: false,
       command: ["node", "app.js"],
     });
   });

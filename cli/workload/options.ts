@@ -13,6 +13,7 @@ export interface RunOptions {
   readonly data: string;
   readonly credential?: string;
   readonly envoy?: string;
+  readonly dnsForward?: boolean;
   readonly printSystemd?: boolean;
   readonly output: Format;
 }
@@ -41,6 +42,8 @@ export interface RunConfig {
   /** A site's data folder, in which this command may register the workload, or a credential folder that was brought here. */
   readonly from: { readonly kind: "data" | "credential"; readonly dir: string };
   readonly envoy: string | undefined;
+  /** Its DNS asks for names of others at the machine's resolvers. */
+  readonly dnsForward: boolean;
   readonly command: readonly string[];
 }
 
@@ -75,6 +78,7 @@ export function parseRunOptions(options: RunOptions, command: readonly string[])
     workload: { ...workload, health: parseHealth(options.health, workload.ports) },
     from: from as RunConfig["from"],
     envoy: options.envoy,
+    dnsForward: options.dnsForward === true,
     command,
   };
 }

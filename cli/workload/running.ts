@@ -5,9 +5,10 @@ import type { Clock } from "../../shared/clock.ts";
 import { workloadFolder } from "../../agent/site/credential-folder.ts";
 import { endChild, exitStatus, hasEnded, signalGroup, type Child } from "../child-process.ts";
 import { prepareEnvoy, type MakeProxy } from "../envoy/prepare.ts";
-import { startEnvoy, type KeptEnvoy } from "../envoy/process.ts";
+import { startEnvoy } from "../envoy/process.ts";
 import { applicationEnv, findApplication, startApplication } from "./application.ts";
 import { credentialGone, waitForCredential, type WorkloadCredential } from "./credential.ts";
+import { startWorkloadDns, type WorkloadDns } from "./dns.ts";
 import type { RunConfig } from "./options.ts";
 import { checkDataFolder, deregister, isDeclared, register, taken } from "./registration.ts";
 import { openRunFolder, runFolderPath, type RunFolder } from "./run-folder.ts";
@@ -31,6 +32,8 @@ export interface RunDeps {
 
 export interface Running {
   readonly credential: WorkloadCredential;
+  /** Where names are answered. */
+  readonly dns: WorkloadDns["at"];
   readonly sidecarPid: number | undefined;
   readonly applicationPid: number | undefined;
 }
@@ -117,11 +120,15 @@ async function supervised(input: Supervised, deps: RunDeps, stops: Stops): Promi
   const supervising = sidecar.run(ending.signal).catch((error: unknown) => {
     if (!ending.signal.aborted) throw error;
   });
+  let dns: WorkloadDns | undefined;
   try {
+    dns = await startWorkloadDns(credential, { forward: config.dnsForward }, deps.say);
     const application = startApplication(config.command, applicationEnv(deps.env, credential.sidecar));
-    tellReady(application, sidecar, credential, deps);
+    const running = { credential, dns: dns.at, sidecarPid: sidecar.pid(), applicationPid: application.process.pid };
+    if (!hasEnded(application)) deps.onReady(running);
     return await untilTheEnd(application, { ...input, adminSocket: command.adminSocket }, deps, stops);
   } finally {
+    await dns?.close();
     ending.abort(new Error("the workload has ended"));
     await supervising;
   }
@@ -129,11 +136,6 @@ async function supervised(input: Supervised, deps: RunDeps, stops: Stops): Promi
 
 function socketText({ address, port }: { readonly address: string; readonly port: number }): string {
   return `${address}:${port}`;
-}
-
-function tellReady(application: Child, sidecar: KeptEnvoy, credential: WorkloadCredential, deps: RunDeps): void {
-  if (hasEnded(application)) return;
-  deps.onReady({ credential, sidecarPid: sidecar.pid(), applicationPid: application.process.pid });
 }
 
 async function untilTheEnd(
