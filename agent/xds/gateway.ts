@@ -40,7 +40,7 @@ function healthChain(ir: MeshIr): JsonMessage {
   return {
     name: fixedNames.health,
     filter_chain_match: { server_names: [healthSni(ir.cluster, ir.fleetDomain)] },
-    transport_socket: downstreamTls(ir.fleetDomain, ["h2", "http/1.1"]),
+    transport_socket: downstreamTls(["h2", "http/1.1"]),
     filters: [
       connectionManager({
         statPrefix: "health",

@@ -1,7 +1,6 @@
 // LDS, server side: the inbound listener. Each port that a service declares takes mutual TLS from the mesh; plaintext is answered
 // 403 with the reason where it is HTTP, and closed where it is not. Called by translate.
 // The mesh's TLS is told from an application's own by its ALPN, so both may share a port in permissive mode.
-import type { FleetDomain } from "../../shared/ids.ts";
 import type { BoundInput } from "../ir/inputs.ts";
 import type { InboundPortIr } from "../ir/types.ts";
 import { isHttp, type ApplicationAddress } from "./clusters.ts";
@@ -127,16 +126,15 @@ const undeclaredPassthrough: JsonMessage = {
 export interface InboundInput {
   readonly ports: readonly InboundPortIr[];
   readonly policy: Policy;
-  readonly fleet: FleetDomain;
 }
 
-function portChains({ port, protocol }: InboundPortIr, policy: Policy, fleet: FleetDomain): readonly JsonMessage[] {
-  const tls = downstreamTls(fleet, [meshAlpn]);
+function portChains({ port, protocol }: InboundPortIr, policy: Policy): readonly JsonMessage[] {
+  const tls = downstreamTls([meshAlpn]);
   return isHttp(protocol) ? httpChains(port, tls) : tcpChains(port, tls, policy);
 }
 
-export function inboundListener({ ports, policy, fleet }: InboundInput): JsonMessage {
-  const declared = ports.flatMap((port) => portChains(port, policy, fleet));
+export function inboundListener({ ports, policy }: InboundInput): JsonMessage {
+  const declared = ports.flatMap((port) => portChains(port, policy));
   return {
     name: fixedNames.inboundListener,
     stat_prefix: fixedNames.inboundListener,
@@ -161,13 +159,10 @@ export function applicationOf({ applications }: BoundInput, port: number): Appli
  * A bound sidecar takes calls where it is called: one listener for each address and port, so that another port's change drains
  * none of them. Any other port of the address is not the sidecar's to answer.
  */
-export function boundInboundListeners(
-  bound: BoundInput,
-  { ports, policy, fleet }: InboundInput,
-): readonly JsonMessage[] {
+export function boundInboundListeners(bound: BoundInput, { ports, policy }: InboundInput): readonly JsonMessage[] {
   return ports.flatMap((inbound) => {
     const { port } = inbound;
-    const filterChains = portChains(inbound, policy, fleet);
+    const filterChains = portChains(inbound, policy);
     return bound.inboundAddresses.map((address) => ({
       name: formatName({ kind: "bound-inbound", address, port }),
       stat_prefix: fixedNames.inboundListener,

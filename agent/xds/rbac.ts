@@ -127,15 +127,17 @@ export function httpPolicy(policy: Policy): JsonMessage {
 
 /**
  * Network filters of a TCP port. They are part of a chain, and a changed chain closes its connections, so only grants that
- * speak of this very port are in.
+ * speak of this very port are in, and no revocation: who is revoked is refused by TLS (rootsSecret) and cut off at the gateway.
  */
 export function tcpPolicyFilters(policy: Policy, port: number): readonly JsonMessage[] {
   const concerned = policy.grants.filter(
     (grant) => grant.tcp === true && (grant.ports.length === 0 || grant.ports.includes(port)),
   );
   const granted = policies(concerned, policy.fleet, () => ({ any: true }));
-  const filter = (name: string, rules: JsonMessage) =>
-    extension(name, "envoy.extensions.filters.network.rbac.v3.RBAC", { stat_prefix: name, rules });
-  const deny = policy.revoked.length === 0 ? [] : [filter(revokedFilter, denyRevoked(policy.revoked))];
-  return [...deny, filter(grantsFilter, allowRules(granted, policy.permissive))];
+  return [
+    extension(grantsFilter, "envoy.extensions.filters.network.rbac.v3.RBAC", {
+      stat_prefix: grantsFilter,
+      rules: allowRules(granted, policy.permissive),
+    }),
+  ];
 }

@@ -4,6 +4,7 @@ import type { FleetDomain, SpiffeId } from "../../shared/ids.ts";
 import { fixedNames } from "./names.ts";
 import type { ProxyTrust } from "./proxy.ts";
 import type { JsonMessage } from "./resource.ts";
+import { trustedWorkloadRegex } from "./tls.ts";
 
 export function svidSecret(trust: ProxyTrust): JsonMessage {
   return {
@@ -15,8 +16,22 @@ export function svidSecret(trust: ProxyTrust): JsonMessage {
   };
 }
 
-export function rootsSecret(trust: ProxyTrust): JsonMessage {
-  return { name: fixedNames.roots, validation_context: { trusted_ca: { inline_string: trust.rootsPem } } };
+export interface CallersInput {
+  readonly rootsPem: string;
+  readonly fleet: FleetDomain;
+  readonly revoked: readonly string[];
+}
+
+/** Who may connect to a server at all. A revoked member is refused in the handshake, and no other connection notices. */
+export function rootsSecret({ rootsPem, fleet, revoked }: CallersInput): JsonMessage {
+  const matcher = { safe_regex: { regex: trustedWorkloadRegex(fleet, revoked) } };
+  return {
+    name: fixedNames.roots,
+    validation_context: {
+      trusted_ca: { inline_string: rootsPem },
+      match_typed_subject_alt_names: [{ san_type: "URI", matcher }],
+    },
+  };
 }
 
 export interface IdentitiesInput {

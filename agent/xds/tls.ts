@@ -1,6 +1,7 @@
 // TLS contexts of the mesh: client to server sidecar (through gateways that only pass it on), and the gateway's health chain.
 // Certificates and trust come by SDS; a context here changes only with the fleet's name, so that no listener drains on renewal.
 import type { FleetDomain } from "../../shared/ids.ts";
+import { labelExcept } from "./label-regex.ts";
 import { fixedNames, localSni } from "./names.ts";
 import type { JsonMessage } from "./resource.ts";
 import { extension, fromAds } from "./typed-config.ts";
@@ -28,12 +29,17 @@ export function escapeRegex(text: string): string {
 
 /** RE2 for one member's trust domain, whichever: one label, so that no deeper name can pose as a member. */
 export function anyTrustDomainRegex(fleet: FleetDomain): string {
-  return `[a-z0-9-]+\\.${escapeRegex(fleet)}`;
+  return `${labelExcept([])}\\.${escapeRegex(fleet)}`;
 }
 
-/** A SPIFFE ID of a workload of this fleet. A prefix would not do: `spiffe://` + anything is a prefix of a foreign domain. */
-function anyWorkloadRegex(fleet: FleetDomain): string {
-  return `spiffe://${anyTrustDomainRegex(fleet)}/ns/[^/]+/sa/[^/]+`;
+/**
+ * A SPIFFE ID of a workload of this fleet whose member is not revoked. A prefix would not do: `spiffe://` + anything is a prefix
+ * of a foreign domain.
+ */
+export function trustedWorkloadRegex(fleet: FleetDomain, revoked: readonly string[]): string {
+  const suffix = `.${fleet}`;
+  const labels = revoked.filter((name) => name.endsWith(suffix)).map((name) => name.slice(0, -suffix.length));
+  return `spiffe://${labelExcept(labels)}\\.${escapeRegex(fleet)}/ns/[^/]+/sa/[^/]+`;
 }
 
 /** Client side of a service port: who may answer is an exact list (SDS), the server's name is chosen per endpoint in EDS. */
@@ -52,18 +58,17 @@ export function upstreamTls(identities: string, fleet: FleetDomain): JsonMessage
   });
 }
 
-/** Server side: any workload of the fleet may connect, RBAC decides what it may do. */
-export function downstreamTls(fleet: FleetDomain, alpn: readonly string[]): JsonMessage {
-  const uri = { san_type: "URI", matcher: { safe_regex: { regex: anyWorkloadRegex(fleet) } } };
+/**
+ * Server side: whoever the secret `roots` trusts may connect, RBAC decides what it may do. Who that is changes with every
+ * revocation, so it comes by SDS alone: here it would close the connections of all callers (envoy-facts 4).
+ */
+export function downstreamTls(alpn: readonly string[]): JsonMessage {
   return extension(tlsExtension, `${tlsTypes}.DownstreamTlsContext`, {
     common_tls_context: {
       tls_params: tlsParams,
       alpn_protocols: [...alpn],
       tls_certificate_sds_secret_configs: [sds(fixedNames.svid)],
-      combined_validation_context: {
-        default_validation_context: { match_typed_subject_alt_names: [uri] },
-        validation_context_sds_secret_config: sds(fixedNames.roots),
-      },
+      validation_context_sds_secret_config: sds(fixedNames.roots),
     },
     require_client_certificate: true,
     disable_stateless_session_resumption: true,

@@ -173,7 +173,7 @@ function inboundMessages({ inbound, bound }: SidecarClass, policy: Policy): Inbo
     const protocols = localProtocols(isHttp(protocol), policy.permissive);
     return protocols.map((local) => applicationCluster(port, local, address));
   });
-  const input = { ports, policy, fleet: policy.fleet };
+  const input = { ports, policy };
   const undeclaredToo = policy.permissive && bound === undefined;
   return {
     lds: bound === undefined ? [inboundListener(input)] : boundInboundListeners(bound, input),
@@ -215,14 +215,16 @@ function addGateway(resources: Resources, ir: MeshIr, proxy: GatewayClass): void
   );
 }
 
-function addTrust(resources: Resources, trust: ProxyTrust): void {
+function addTrust(resources: Resources, trust: ProxyTrust, ir: MeshIr): void {
+  const { fleetDomain: fleet, revokedTrustDomains: revoked } = ir;
+  const { rootsPem } = trust;
   put(
     resources.sds,
     remembered(trust, "svid", () => svidSecret(trust)),
   );
   put(
     resources.sds,
-    remembered(trust, "roots", () => rootsSecret(trust)),
+    remembered(trust, `roots|${fleet}|${revoked.join(" ")}`, () => rootsSecret({ rootsPem, fleet, revoked })),
   );
 }
 
@@ -234,7 +236,7 @@ export function translate(
   settings: TranslateSettings = defaultSettings,
 ): ResourceSet {
   const resources = proxy.kind === "gateway" ? emptyResources() : copyOf(outboundOf({ ir, trust, settings }, proxy));
-  addTrust(resources, trust);
+  addTrust(resources, trust, ir);
   if (proxy.kind === "gateway") addGateway(resources, ir, proxy);
   else addInbound(resources, ir, proxy);
   return resources;

@@ -212,7 +212,8 @@ describe.skipIf(reason !== undefined)("connections between real Envoys", () => {
     );
   });
 
-  it("a revoked trust domain is refused whatever is granted to it", async () => {
+  it("a revoked trust domain is refused whatever is granted to it: requests on open connections, and every new one", async () => {
+    expect((await world.front.curl("http://10.96.0.30/items")).status).toBe(200);
     world.cartWest.configure(cart("west", { revoked: "[east.acme.mesh]" }));
     await eventually("east is refused", async () =>
       (await world.front.curl("http://10.96.0.30/items")).status === 403 ? true : undefined,
@@ -226,6 +227,21 @@ describe.skipIf(reason !== undefined)("connections between real Envoys", () => {
     await eventually("east is back", async () =>
       (await world.front.curl("http://10.96.0.30/items")).status === 200 ? true : undefined,
     );
+  });
+
+  it("nobody else's connection notices that a member is revoked: no listener changes, only who may connect", async () => {
+    const modified = () => world.cartWest.stat("listener_manager.listener_modified");
+    const trusts = () => world.cartWest.stat(".*server_ssl_socket_factory.ssl_context_update_by_sds");
+    await withEcho(async (client) => {
+      const before = [await modified(), await trusts()] as const;
+      world.cartWest.configure(cart("west", { revoked: "[north.acme.mesh, eastern.acme.mesh]" }));
+      await eventually("the callers' trust is another", async () => ((await trusts()) > before[1] ? true : undefined));
+      expect(await modified()).toBe(before[0]);
+      client.write("still there\n");
+      await says(client, "still there");
+      await withEcho(() => Promise.resolve());
+    });
+    world.cartWest.configure(cart("west"));
   });
 
   it("permissive mode serves callers without a sidecar, and switching it fails no request", async () => {
