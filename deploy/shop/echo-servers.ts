@@ -1,7 +1,10 @@
-// The shop's other protocols: TCP that sends back what it gets (and may speak first), and gRPC that does the same with
-// one message. gRPC is written out over HTTP/2, because five bytes of framing are all it takes.
+// The shop's other protocols: TCP, WebSocket and gRPC that send back what they get (TCP may speak first). gRPC and WebSocket are
+// written out, because what comes is sent back as it is: nothing of their framing needs to be understood.
+import { createHash } from "node:crypto";
+import type { IncomingMessage } from "node:http";
 import http2 from "node:http2";
 import net from "node:net";
+import type { Duplex } from "node:stream";
 
 export function createTcpEcho(name: string, banner: boolean): net.Server {
   return net.createServer((socket) => {
@@ -12,27 +15,37 @@ export function createTcpEcho(name: string, banner: boolean): net.Server {
   });
 }
 
-/** Answers any unary method with the request's message; the trailers carry the status, as gRPC wants it. */
+/** RFC 6455, 1.3 */
+const webSocketGuid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/** On `upgrade` of an HTTP server: takes a WebSocket and sends every byte back. */
+export function echoWebSocket({ headers }: IncomingMessage, socket: Duplex): void {
+  const key = headers["sec-websocket-key"] ?? "";
+  const accept = createHash("sha1").update(`${key}${webSocketGuid}`).digest("base64");
+  socket.write(
+    `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\n\r\n`,
+  );
+  socket.on("error", () => socket.destroy());
+  socket.pipe(socket);
+}
+
+/** Answers every message of any method with itself, as it comes; the trailers carry the status, as gRPC wants it. */
 export function createGrpcEcho(service: string): http2.Http2Server {
   const server = http2.createServer();
   server.on("stream", (stream, headers) => {
-    const chunks: Buffer[] = [];
-    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+    const caller = headers["x-forwarded-client-cert"];
     stream.on("error", () => stream.close());
-    stream.on("end", () => {
-      const caller = headers["x-forwarded-client-cert"];
-      stream.respond(
-        {
-          ":status": 200,
-          "content-type": "application/grpc",
-          "x-shop-service": service,
-          ...(caller !== undefined && { "x-shop-caller": caller }),
-        },
-        { waitForTrailers: true },
-      );
-      stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
-      stream.end(Buffer.concat(chunks));
-    });
+    stream.respond(
+      {
+        ":status": 200,
+        "content-type": "application/grpc",
+        "x-shop-service": service,
+        ...(caller !== undefined && { "x-shop-caller": caller }),
+      },
+      { waitForTrailers: true },
+    );
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+    stream.pipe(stream);
   });
   return server;
 }

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { flushCompileCache } from "node:module";
 import { hostname } from "node:os";
 import process from "node:process";
-import { createGrpcEcho, createTcpEcho } from "./echo-servers.ts";
+import { createGrpcEcho, createTcpEcho, echoWebSocket } from "./echo-servers.ts";
 import { createShopServer, type ShopIdentity } from "./http-service.ts";
 
 export interface ShopConfig extends ShopIdentity {
@@ -39,7 +39,7 @@ export function readShopConfig(environment: Readonly<Record<string, string | und
 }
 
 export async function runShop(config: ShopConfig, signal: AbortSignal): Promise<void> {
-  const http = createShopServer(config, signal);
+  const http = createShopServer(config, signal).on("upgrade", echoWebSocket);
   const at = (port: number) => (config.address === undefined ? { port } : { port, host: config.address });
   http.listen(at(config.httpPort));
   const { service, tcpBanner, tcpPort, grpcPort } = config;

@@ -195,6 +195,11 @@ async function callerOf(replica: Replica, { namespace, processes }: SiteScenePar
       // as a name that is not known yet
       return host === undefined ? { received: "", end: "ENOTFOUND", ms: 0 } : caller.tcp({ ...options, host });
     },
+    hold: async (options) => {
+      const host = await serviceAddress(member, options.host, loopback.blockStart);
+      if (host === undefined) return { kind: options.kind, lastHeardAtMs: 0, end: "ENOTFOUND" };
+      return caller.hold({ ...options, host, authority: `${options.host}:${options.port}` });
+    },
   };
 }
 

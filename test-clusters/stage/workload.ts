@@ -11,6 +11,8 @@ export interface WorkloadOptions {
   readonly appProtocol?: string;
   /** Raw TCP echo on 9000 beside HTTP; `banner`: the server speaks first. */
   readonly tcp?: "echo" | "banner";
+  /** gRPC echo on 50051 beside HTTP. */
+  readonly grpc?: boolean;
   readonly annotations?: Readonly<Record<string, string>>;
   /** The pod's weight when a node has too much to do; `10m` when not given. */
   readonly cpuRequest?: string;
@@ -18,17 +20,19 @@ export interface WorkloadOptions {
 
 export const HTTP_PORT = 8080;
 export const TCP_PORT = 9000;
+export const GRPC_PORT = 50_051;
 
 export function namespaceManifest(name: string, meshed = true): Manifest {
   const labels = meshed ? { "isthmus.dev/inject": "enabled" } : {};
   return { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } };
 }
 
-function environment({ name, tcp }: WorkloadOptions): readonly Manifest[] {
+function environment({ name, tcp, grpc }: WorkloadOptions): readonly Manifest[] {
   const podName = { name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } };
   const tcpPort = tcp === undefined ? [] : [{ name: "SHOP_TCP_PORT", value: String(TCP_PORT) }];
   const banner = tcp === "banner" ? [{ name: "SHOP_TCP_BANNER", value: "true" }] : [];
-  return [podName, { name: "SHOP_SERVICE", value: name }, ...tcpPort, ...banner];
+  const grpcPort = grpc === true ? [{ name: "SHOP_GRPC_PORT", value: String(GRPC_PORT) }] : [];
+  return [podName, { name: "SHOP_SERVICE", value: name }, ...tcpPort, ...banner, ...grpcPort];
 }
 
 function deployment(options: WorkloadOptions): Manifest {
@@ -60,11 +64,12 @@ function deployment(options: WorkloadOptions): Manifest {
 
 /** ServiceAccount, Deployment and Service of one name. */
 export function workload(options: WorkloadOptions): readonly Manifest[] {
-  const { namespace, name, appProtocol = "http", tcp } = options;
+  const { namespace, name, appProtocol = "http", tcp, grpc } = options;
   const tcpProtocol = tcp === "banner" ? "tcp-server-first" : "tcp";
   const ports = [
     { name: "web", port: HTTP_PORT, targetPort: HTTP_PORT, appProtocol },
     ...(tcp === undefined ? [] : [{ name: "raw", port: TCP_PORT, targetPort: TCP_PORT, appProtocol: tcpProtocol }]),
+    ...(grpc === true ? [{ name: "rpc", port: GRPC_PORT, targetPort: GRPC_PORT, appProtocol: "grpc" }] : []),
   ];
   return [
     { apiVersion: "v1", kind: "ServiceAccount", metadata: { namespace, name } },

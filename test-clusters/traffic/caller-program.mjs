@@ -2,6 +2,7 @@
 // command a line, answers one JSON line each. Requests go out as the workload's application would send them: to the
 // address that its name resolves to, or, where HTTP_PROXY names the sidecar, to that.
 import http from "node:http";
+import http2 from "node:http2";
 import net from "node:net";
 import { createInterface } from "node:readline";
 
@@ -103,10 +104,118 @@ function tcp({ host, port, text, bytes = 1, timeoutMs = 5_000 }) {
   });
 }
 
+const HOLD_EVERY_MS = 100;
+/** Connections that were opened by `hold`, by name: when each last heard something, and how it ended. */
+const held = new Map();
+
+function heldState(name) {
+  const { kind, lastHeardAtMs, end, endedAtMs } = held.get(name);
+  return { kind, lastHeardAtMs, end, endedAtMs };
+}
+
+/**
+ * Opens a connection that sends something again and again to a server that sends it back, and keeps it. Answers as soon as
+ * something came back, or it has ended.
+ */
+function hold({ name, kind, host, port, authority, timeoutMs = 5_000 }) {
+  return new Promise((resolve) => {
+    const state = { kind, lastHeardAtMs: 0, close: () => undefined };
+    held.set(name, state);
+    const overdue = setTimeout(() => ended("timeout"), timeoutMs);
+    const heard = () => {
+      state.lastHeardAtMs = Date.now();
+      clearTimeout(overdue);
+      resolve(heldState(name));
+    };
+    const ended = (reason) => {
+      if (state.end !== undefined) return;
+      state.end = reason;
+      state.endedAtMs = Date.now();
+      clearTimeout(overdue);
+      clearInterval(sending);
+      state.close();
+      resolve(heldState(name));
+    };
+    const send = holders[kind](state, { host, port, authority, heard, ended });
+    const sending = setInterval(send, HOLD_EVERY_MS);
+  });
+}
+
+/** Each opens its connection and returns what sends one message on it. */
+const holders = {
+  tcp(state, { host, port, heard, ended }) {
+    const socket = net.connect({ host, port });
+    follow(socket, state, { heard, ended });
+    return () => socket.write("hold\n");
+  },
+  /** A new request on one kept connection: another status than 200 is its end. */
+  http(state, { host, port, authority, heard, ended }) {
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    state.close = () => agent.destroy();
+    return () => {
+      const sent = http.get({ host, port, path: "/", headers: { host: authority }, agent, timeout: 5_000 }, (response) => {
+        response.resume();
+        response.on("end", () => (response.statusCode === 200 ? heard() : ended(`status ${response.statusCode}`)));
+      });
+      sent.on("timeout", () => sent.destroy(new Error("timeout")));
+      sent.on("error", (error) => ended(error.code ?? error.message));
+    };
+  },
+  websocket(state, { host, port, authority, heard, ended }) {
+    const socket = net.connect({ host, port });
+    const upgrade = ["GET /chat HTTP/1.1", `host: ${authority}`, "connection: Upgrade", "upgrade: websocket"];
+    const key = ["sec-websocket-version: 13", "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==", "", ""];
+    let open = false;
+    socket.on("connect", () => socket.write([...upgrade, ...key].join("\r\n")));
+    follow(socket, state, {
+      ended,
+      heard: (chunk) => {
+        if (!open && !chunk.startsWith("HTTP/1.1 101")) return ended(chunk.split("\r\n", 1)[0]);
+        if (open) heard();
+        open = true;
+      },
+    });
+    return () => open && socket.write("hold\n");
+  },
+  grpc(state, { host, port, authority, heard, ended }) {
+    const session = http2.connect(`http://${host}:${port}`);
+    session.on("error", (error) => ended(error.code ?? error.message));
+    session.on("close", () => ended("closed"));
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/shop.Echo/Hold",
+      ":authority": authority,
+      "content-type": "application/grpc",
+      te: "trailers",
+    });
+    stream.on("response", (headers) => headers[":status"] === 200 || ended(`status ${headers[":status"]}`));
+    stream.on("data", heard);
+    stream.on("error", (error) => ended(error.code ?? error.message));
+    stream.on("close", () => ended("closed"));
+    state.close = () => session.destroy();
+    // uncompressed, four bytes
+    return () => stream.writable && stream.write(Buffer.from([0, 0, 0, 0, 4, 1, 2, 3, 4]));
+  },
+};
+
+function follow(socket, state, { heard, ended }) {
+  state.close = () => socket.destroy();
+  socket.on("data", (chunk) => heard(chunk.toString("latin1")));
+  socket.on("end", () => ended("closed"));
+  socket.on("close", () => ended("closed"));
+  socket.on("error", (error) => ended(error.code ?? error.message));
+}
+
 const operations = {
   request,
   load,
   tcp,
+  hold,
+  held: async ({ name }) => heldState(name),
+  letGo: async ({ name }) => {
+    held.get(name).close();
+    return {};
+  },
   stop: async () => {
     stopped = true;
     return {};

@@ -62,10 +62,36 @@ export interface TcpAnswer {
   readonly ms: number;
 }
 
+export type HeldKind = "http" | "grpc" | "websocket" | "tcp";
+
+export interface HoldOptions {
+  /** Of the connection, for `held` and `letGo`. */
+  readonly name: string;
+  readonly kind: HeldKind;
+  readonly host: string;
+  readonly port: number;
+  /** What HTTP calls the server; `host:port` when not given. */
+  readonly authority?: string;
+}
+
+/** A connection on which something is sent and comes back every tenth of a second. */
+export interface HeldState {
+  readonly kind: HeldKind;
+  /** ms since 1970; 0: never. */
+  readonly lastHeardAtMs: number;
+  /** How it ended and when (ms since 1970); absent while it lives. */
+  readonly end?: string;
+  readonly endedAtMs?: number;
+}
+
 export interface Caller {
   request(options: RequestOptions): Promise<Answer>;
   load(options: LoadOptions): Promise<LoadResult>;
   tcp(options: TcpOptions): Promise<TcpAnswer>;
+  /** Opens a connection and keeps it; answers when something came back on it, or it has ended. */
+  hold(options: HoldOptions): Promise<HeldState>;
+  held(name: string): Promise<HeldState>;
+  letGo(name: string): Promise<void>;
   /** Ends a running load early; its promise resolves with what was counted. */
   stop(): Promise<void>;
   close(): void;
@@ -111,6 +137,11 @@ export function openCaller(place: CallerPlace): Caller {
     request: (options) => send("request", options),
     load: (options) => send("load", options),
     tcp: (options) => send("tcp", options),
+    hold: (options) => send("hold", { authority: `${options.host}:${options.port}`, ...options }),
+    held: (name) => send("held", { name }),
+    letGo: async (name) => {
+      await send("letGo", { name });
+    },
     stop: async () => {
       await send("stop", {});
     },
