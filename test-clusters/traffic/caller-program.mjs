@@ -153,10 +153,13 @@ const holders = {
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
     state.close = () => agent.destroy();
     return () => {
-      const sent = http.get({ host, port, path: "/", headers: { host: authority }, agent, timeout: 5_000 }, (response) => {
-        response.resume();
-        response.on("end", () => (response.statusCode === 200 ? heard() : ended(`status ${response.statusCode}`)));
-      });
+      const sent = http.get(
+        { host, port, path: "/", headers: { host: authority }, agent, timeout: 5_000 },
+        (response) => {
+          response.resume();
+          response.on("end", () => (response.statusCode === 200 ? heard() : ended(`status ${response.statusCode}`)));
+        },
+      );
       sent.on("timeout", () => sent.destroy(new Error("timeout")));
       sent.on("error", (error) => ended(error.code ?? error.message));
     };

@@ -78,7 +78,11 @@ const foreignNames: readonly WrongCertificate[] = [
   minted("foreign host with a closing dot", uri("spiffe://west.acme.mesh./ns/shop/sa/cart"), outside),
   minted("foreign host, percent-encoded", uri("spiffe://%77est.acme.mesh/ns/shop/sa/cart"), outside),
   minted("foreign host after a backslash", uri("spiffe://east.acme.mesh\\@west.acme.mesh/ns/shop/sa/cart"), outside),
-  minted("a null byte after the foreign host", uri("spiffe://west.acme.mesh\0.east.acme.mesh/ns/shop/sa/cart"), outside),
+  minted(
+    "a null byte after the foreign host",
+    uri("spiffe://west.acme.mesh\0.east.acme.mesh/ns/shop/sa/cart"),
+    outside,
+  ),
   minted("the scheme in capitals", uri("SPIFFE://west.acme.mesh/ns/shop/sa/cart"), outside),
   minted("another scheme", uri("https://west.acme.mesh/ns/shop/sa/cart"), outside),
   minted("a URI without host", uri("spiffe:///ns/shop/sa/cart"), unreadable),
@@ -133,7 +137,12 @@ const foreignWays: readonly WrongCertificate[] = [
     },
   },
   {
-    ...{ name: "foreign URI by the stolen key, behind the other cluster's real CA", openssl: "20", node: false, ours: false },
+    ...{
+      name: "foreign URI by the stolen key, behind the other cluster's real CA",
+      openssl: "20",
+      node: false,
+      ours: false,
+    },
     show: async ({ root, ca }) => {
       const west = await makeClusterCa(root, "west" as ClusterName);
       return { leaf: await mint(ca, { ...honest, ...uri(foreign) }), issuers: [west] };
@@ -174,13 +183,23 @@ export const wrongForms: readonly WrongCertificate[] = [
   // the host is its own by RFC 3986; two releases of OpenSSL differ over it
   minted("a foreign name as user info", uri("spiffe://west.acme.mesh@east.acme.mesh/ns/a/sa/b"), outside, true),
   minted("a foreign name after a query", uri("spiffe://east.acme.mesh?/west.acme.mesh/ns/shop/sa/cart"), outside, true),
-  minted("a foreign name after a fragment", uri("spiffe://east.acme.mesh#@west.acme.mesh/ns/shop/sa/cart"), outside, true),
+  minted(
+    "a foreign name after a fragment",
+    uri("spiffe://east.acme.mesh#@west.acme.mesh/ns/shop/sa/cart"),
+    outside,
+    true,
+  ),
   minted("no path", uri("spiffe://east.acme.mesh"), "ok"),
   minted("another path", uri("spiffe://east.acme.mesh/cluster/west"), "ok"),
   minted("another account of its own", uri("spiffe://east.acme.mesh/ns/shop/sa/admin"), "ok"),
   minted("own URI, somebody else's common name", { subject: { commonName: foreign } }, "ok"),
   minted("no name at all", { uris: [], dnsNames: [] }, "87", true),
-  minted("a foreign name in the subject alone", { uris: [], dnsNames: [], subject: { commonName: foreign } }, "87", true),
+  minted(
+    "a foreign name in the subject alone",
+    { uris: [], dnsNames: [], subject: { commonName: foreign } },
+    "87",
+    true,
+  ),
   minted("a CA under a CA that may sign none", { caPathLength: 0, keyUsages: ["keyCertSign", "cRLSign"] }, "84"),
   minted("a leaf that may sign", { keyUsages: ["digitalSignature", "keyCertSign"] }, "82", true),
   minted("for servers only", { extendedKeyUsages: ["serverAuth"] }, "26"),

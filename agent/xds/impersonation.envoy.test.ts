@@ -1,0 +1,254 @@
+// The table of wrong certificates (shared/pki/testing/wrong-certificates.ts) shown to real Envoys that run exactly what translate
+// makes: as a caller to a sidecar and to a gateway's own chain, and as a server to a calling sidecar. On loopback, without root.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect as connectHttp2 } from "node:http2";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect, createSecureContext, createServer, type SecureContext, type Server, type TLSSocket } from "node:tls";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import type { ClusterName } from "../../shared/ids.ts";
+import { certificatePem, chainPem } from "../../shared/pki/pem.ts";
+import { workloadTemplate } from "../../shared/pki/template.ts";
+import { hourMs, makeClusterCa, mint, validFor } from "../../shared/pki/testing/fleet-pki.ts";
+import {
+  foreignClaims,
+  honest,
+  stolenPki,
+  wrongForms,
+  type Shown,
+  type StolenPki,
+} from "../../shared/pki/testing/wrong-certificates.ts";
+import { bootstrapConfig, envoyArguments } from "./bootstrap.ts";
+import { healthSni } from "./names.ts";
+import type { ProxyTrust } from "./proxy.ts";
+import { meshAlpn } from "./tls.ts";
+import { translate } from "./translate.ts";
+import { BoundMember } from "./testing/bound-member.ts";
+import { eventually, findEnvoy, start, type Running } from "./testing/envoy.ts";
+import { fedFromFiles, writeResources } from "./testing/file-xds.ts";
+import { fleetDomain, readCase } from "./testing/mesh-case.ts";
+
+const RANGE = "127.83.0.0";
+const [FRONT, CART, GATEWAY, FORGER] = ["127.83.16.0", "127.83.32.0", "127.83.48.1", "127.83.64.1"] as const;
+const APPLICATION = 28491;
+const GATEWAY_PORT = 28443;
+/** `cart` of east may call `cart` of west, and `cart` of either may answer to `front`. */
+const mesh = (forgerPort: number) => `
+cluster: west
+services:
+  - name: forged
+    scope: fleet
+    vips: [127.83.0.1]
+    ports:
+      - port: 8080
+        identities: [east/shop/cart, west/shop/cart]
+        local: [{ address: ${FORGER}, port: ${forgerPort} }]
+grants:
+  - { name: cart, from: [east/shop/cart], to: shop/cart }
+  - { name: forged, from: [west/shop/front], to: shop/cart }
+`;
+
+vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
+
+const found = findEnvoy();
+const envoy = "path" in found ? found.path : "";
+const west = "west" as ClusterName;
+
+interface World {
+  readonly pki: StolenPki;
+  readonly front: BoundMember;
+  readonly forger: Forger;
+  stop(): Promise<void>;
+}
+
+/** A certificate of west that nothing is wrong with. */
+async function trustOf(
+  pki: StolenPki,
+  ca: Awaited<ReturnType<typeof makeClusterCa>>,
+  account: string,
+): Promise<ProxyTrust> {
+  const name = { trustDomain: "west.acme.mesh" as never, namespace: "shop", serviceAccount: account };
+  const leaf = await mint(ca, workloadTemplate(name, validFor(hourMs)));
+  return { rootsPem: certificatePem(pki.root.der), chainPem: chainPem([leaf.der, ca.der]), keyPem: leaf.keyPem };
+}
+
+async function openWorld(): Promise<World> {
+  const dir = mkdtempSync(join(tmpdir(), "isthmus-impersonation-"));
+  const pki = await stolenPki();
+  const ca = await makeClusterCa(pki.root, west);
+  const forger = await openForger();
+  const member = async (name: string, block: string, applications: BoundMember["bound"]["applications"]) => {
+    const bound = {
+      applications,
+      inboundAddresses: [block],
+      httpProxy: { address: block, port: 15001 },
+      loopback: { rangeStart: RANGE, blockStart: block },
+      lowestPort: 1024,
+    };
+    const made = new BoundMember({ name, bound, dir, envoy, trust: await trustOf(pki, ca, name) });
+    made.configure(mesh(forger.port));
+    return made;
+  };
+  const front = await member("cart", CART, [{ port: 8080, address: "127.0.0.1", applicationPort: APPLICATION }]);
+  const caller = await member("front", FRONT, []);
+  const gateway = startGateway(join(dir, "gateway"), await trustOf(pki, ca, "gateway"));
+  const script = join(import.meta.dirname, "testing", "application.mjs");
+  const application = start([process.execPath, script, String(APPLICATION), "cart"]);
+  await Promise.all([front.startProxy(), caller.startProxy(), gateway.ready]);
+  return {
+    pki,
+    front: caller,
+    forger,
+    stop: async () => {
+      forger.close();
+      const running = [front.proxy, caller.proxy, gateway.running, application].filter((each) => each !== undefined);
+      await Promise.all(running.map((each) => each.stop()));
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+function startGateway(dir: string, trust: ProxyTrust): { readonly running: Running; readonly ready: Promise<unknown> } {
+  mkdirSync(dir);
+  const bind = `{ host: ${GATEWAY}, port: ${GATEWAY_PORT} }`;
+  const { ir, proxy } = readCase(`cluster: west\npeers: [east]\nproxy: { kind: gateway, bind: ${bind} }`);
+  writeResources(dir, translate(ir, proxy, trust));
+  const adminSocketPath = join(dir, "admin.sock");
+  const bootstrap = bootstrapConfig({
+    ...{ kind: "gateway", cluster: west, fleetDomain, probes: [], bound: { adminSocketPath } },
+    ...{ trustDir: dir, tokenDir: dir, configDir: dir, agent: { host: "127.0.0.1", port: 15128 } },
+  });
+  const file = join(dir, "envoy.json");
+  writeFileSync(file, JSON.stringify(fedFromFiles(bootstrap, dir)));
+  const running = start([envoy, "-c", file, ...envoyArguments("gateway", "gateway", 1)]);
+  const accepts = () =>
+    new Promise<true | undefined>((resolve) => {
+      const socket = connect({ host: GATEWAY, port: GATEWAY_PORT, rejectUnauthorized: false });
+      socket.once("connect", () => resolve(true)).once("error", () => resolve(undefined));
+      socket.once("close", () => resolve(undefined));
+      setTimeout(() => socket.destroy(), 1000);
+    });
+  return { running, ready: eventually("the gateway listens", accepts) };
+}
+
+/** A server that shows whatever certificate it is given, and notes whether a client went on to talk to it. */
+interface Forger {
+  readonly port: number;
+  show(context: SecureContext): void;
+  /** Connections that sent a byte after the handshake since `show`. */
+  spokenTo(): number;
+  close(): void;
+}
+
+async function openForger(): Promise<Forger> {
+  let shown: SecureContext | undefined;
+  let spoken = 0;
+  const server: Server = createServer(
+    {
+      ALPNProtocols: [meshAlpn],
+      requestCert: true,
+      rejectUnauthorized: false,
+      SNICallback: (_name, done) => done(null, shown),
+    },
+    (socket: TLSSocket) => {
+      socket.once("data", () => (spoken += 1));
+      socket.on("error", () => socket.destroy());
+    },
+  );
+  server.on("tlsClientError", () => undefined); // that the handshake failed is seen in the counter
+  await new Promise<void>((resolve) => server.listen(0, FORGER, resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    show: (context) => ([shown, spoken] = [context, 0]),
+    spokenTo: () => spoken,
+    close: () => server.close(),
+  };
+}
+
+const materialOf = ({ leaf, issuers }: Shown) => ({
+  key: leaf.keyPem,
+  cert: chainPem([leaf.der, ...issuers.map(({ der }) => der)]),
+});
+
+/** The status of a request that shows the certificate, or "refused" when no answer came at all. */
+function asCaller(
+  shown: Shown,
+  to: { readonly host: string; readonly port: number; readonly sni: string; readonly alpn: string },
+) {
+  return new Promise<number | "refused">((resolve) => {
+    const { host, port, sni: servername, alpn } = to;
+    const socket = connect({
+      ...materialOf(shown),
+      host,
+      port,
+      servername,
+      ALPNProtocols: [alpn],
+      rejectUnauthorized: false,
+    });
+    const session = connectHttp2(`https://${host}`, { createConnection: () => socket });
+    const done = (answer: number | "refused") => {
+      session.destroy();
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.once("error", () => done("refused"));
+    session.once("error", () => done("refused")).once("close", () => done("refused"));
+    session
+      .request({ ":path": "/items", ":authority": "cart" })
+      .once("response", (headers) => done(headers[":status"] ?? 0))
+      .once("error", () => done("refused"))
+      .end();
+  });
+}
+
+const toSidecar = { host: CART, port: 8080, sni: "sidecar.sni.acme.mesh", alpn: meshAlpn };
+const toGateway = { host: GATEWAY, port: GATEWAY_PORT, sni: healthSni(west, fleetDomain), alpn: "h2" };
+
+async function asServer({ front, forger }: World, shown: Shown): Promise<"believed" | "refused"> {
+  forger.show(createSecureContext(materialOf(shown)));
+  // nobody answers behind the forger: whether the sidecar spoke to it is what counts
+  await front.byProxy("-m", "1", "http://forged.shop.svc.clusterset.local:8080/");
+  return forger.spokenTo() > 0 ? "believed" : "refused";
+}
+
+const refused = { sidecar: "refused", gateway: "refused", client: "refused" } as const;
+const asOwn = { sidecar: 200, gateway: 200, client: "believed" } as const;
+/** Nothing of these claims somebody else's identity: the cluster hurts itself alone. All other wrong forms are refused. */
+const taken: Readonly<Record<string, object>> = {
+  "two URIs, both its own": asOwn,
+  "another account of its own": { sidecar: 403, gateway: 200 }, // no TrafficTarget speaks of it
+  "own URI, somebody else's common name": asOwn,
+  "a leaf that may sign": asOwn,
+  "longer than its issuer": asOwn,
+  "for servers only": { client: "believed" },
+};
+
+describe.skipIf(envoy === "")("a wrong certificate shown to real Envoys", () => {
+  let world: World;
+
+  beforeAll(async () => {
+    world = await openWorld();
+  });
+
+  afterAll(() => (world as World | undefined)?.stop());
+
+  const verdicts = async (shown: Shown) => ({
+    sidecar: await asCaller(shown, toSidecar),
+    gateway: await asCaller(shown, toGateway),
+    client: await asServer(world, shown),
+  });
+
+  it("the control: the honest one is taken by all three", async () => {
+    const shown = { leaf: await mint(world.pki.ca, honest), issuers: [world.pki.ca] };
+    expect(await verdicts(shown)).toEqual({ sidecar: 200, gateway: 200, client: "believed" });
+  });
+
+  it.each(foreignClaims)("$name: refused by sidecar, gateway and client", async ({ show }) => {
+    expect(await verdicts(await show(world.pki))).toEqual(refused);
+  });
+
+  it.each(wrongForms)("$name: taken only for what it really is", async ({ name, show }) => {
+    expect(await verdicts(await show(world.pki))).toEqual({ ...refused, ...taken[name] });
+  });
+});
