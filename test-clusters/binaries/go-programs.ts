@@ -1,33 +1,37 @@
-// Programs that are one `go install` away: CoreDNS for the clusters, helm for installing charts.
-import { join } from "node:path";
+// Programs that are one Go build away: CoreDNS for the clusters, helm for installing charts.
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Progress } from "../../shared/progress.ts";
 import { cached, entryPath } from "../../shared/programs/cache.ts";
-import { goBuild, type BuildContext } from "./go.ts";
+import { goBuild, type BuildContext, type GoBuild } from "./go.ts";
 import { COREDNS, HELM } from "./versions.ts";
 
 interface GoProgram {
   readonly name: string;
   readonly version: string;
-  readonly package: string;
+  readonly build: Pick<GoBuild, "command" | "args" | "cwd">;
 }
 
-const coredns: GoProgram = { name: "coredns", version: COREDNS, package: "github.com/coredns/coredns" };
-const helm: GoProgram = { name: "helm", version: HELM, package: "helm.sh/helm/v3/cmd/helm" };
+const coredns: GoProgram = {
+  name: "coredns",
+  version: COREDNS,
+  build: {
+    command: "build",
+    args: (output) => ["-mod=readonly", "-o", join(output, "coredns"), "."],
+    cwd: join(dirname(fileURLToPath(import.meta.url)), "coredns"),
+  },
+};
+const helm: GoProgram = {
+  name: "helm",
+  version: HELM,
+  build: { command: "install", args: () => [`helm.sh/helm/v3/cmd/helm@${HELM}`] },
+};
 
-async function installed(program: GoProgram, context: BuildContext): Promise<string> {
-  const dir = await cached(entryPath(program), context.progress, (temporary) =>
-    goBuild(
-      {
-        what: `${program.name} ${program.version}`,
-        command: "install",
-        ldflags: "-s -w",
-        args: () => [`${program.package}@${program.version}`],
-      },
-      temporary,
-      context,
-    ),
+async function installed({ name, version, build }: GoProgram, context: BuildContext): Promise<string> {
+  const dir = await cached(entryPath({ name, version }), context.progress, (temporary) =>
+    goBuild({ what: `${name} ${version}`, ldflags: "-s -w", ...build }, temporary, context),
   );
-  return join(dir, program.name);
+  return join(dir, name);
 }
 
 /** Path of the CoreDNS program (static: it runs in an image made from nothing). */

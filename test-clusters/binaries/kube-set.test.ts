@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { corefile } from "../node/addons.ts";
 import { kubePrograms, minorOf, objectionTo, type FoundSet } from "./kube-set.ts";
-import { ETCD, KUBERNETES } from "./versions.ts";
+import { COREDNS, ETCD, KUBERNETES } from "./versions.ts";
 
 const oldMachine = { cgroupVersion: 1, containerdMajor: 1 } as const;
 const newMachine = { cgroupVersion: 2, containerdMajor: 2 } as const;
@@ -44,11 +45,22 @@ describe("a set of Kubernetes programs", () => {
   });
 });
 
+describe("CoreDNS as it is built", () => {
+  it("has every plugin that a cluster's Corefile names, and no other", () => {
+    const program = readFileSync(new URL("coredns/main.go", import.meta.url), "utf8");
+    const compiled = [...program.matchAll(/coredns\/plugin\/([a-z]+)"/g)].map(([, name]) => name);
+    const named = [...corefile.matchAll(/^ {4}([a-z]+)/gm)].map(([, name]) => name);
+    expect(compiled).toEqual([...new Set(named)].sort());
+  });
+});
+
 describe("the pinned versions", () => {
   it("are those of the module that builds the programs", () => {
     const module = readFileSync(new URL("kube/go.mod", import.meta.url), "utf8");
     expect(module).toContain(`k8s.io/kubernetes ${KUBERNETES}`);
     expect(module).toContain(`go.etcd.io/etcd/server/v3 ${ETCD}`);
     expect(module).toContain(`k8s.io/kubectl => k8s.io/kubectl ${KUBERNETES.replace("v1.", "v0.")}`);
+    const dns = readFileSync(new URL("coredns/go.mod", import.meta.url), "utf8");
+    expect(dns).toContain(`github.com/coredns/coredns ${COREDNS}`);
   });
 });

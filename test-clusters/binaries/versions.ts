@@ -9,7 +9,7 @@ const sha512 = (hex: string): Hash => ({ algorithm: "sha512", hex });
 
 /** 1.34 is the last line that runs on containerd 1.6 and cgroup v1. */
 export const KUBERNETES = "v1.34.4";
-/** binaries/kube/go.mod says the same; a test compares them. */
+/** binaries/kube/go.mod says the same, binaries/coredns/go.mod the version of CoreDNS; a test compares them. */
 export const ETCD = "v3.6.4";
 
 export const kubernetesArchive: PerArch<Hash> = {
