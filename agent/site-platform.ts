@@ -44,6 +44,7 @@ const nothing: PlatformInputs = {
   trafficTargets: [],
   httpRouteGroups: [],
   tcpRoutes: [],
+  trafficSplits: [],
 };
 
 export function sitePlatform(deps: SitePlatformDeps): Platform {

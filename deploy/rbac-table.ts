@@ -27,7 +27,7 @@ export interface Grant {
 }
 
 const account = "isthmus-agent";
-const smi = { access: "access.smi-spec.io", specs: "specs.smi-spec.io" } as const;
+const smi = { access: "access.smi-spec.io", specs: "specs.smi-spec.io", split: "split.smi-spec.io" } as const;
 const mcs = "multicluster.x-k8s.io";
 
 type Row = Omit<Grant, "account" | "scope">;
@@ -42,6 +42,7 @@ const watched: readonly Omit<Row, "verbs" | "usedBy">[] = [
   { group: smi.access, resource: "traffictargets", why: "who may call whom" },
   { group: smi.specs, resource: "httproutegroups", why: "with which requests" },
   { group: smi.specs, resource: "tcproutes", why: "on which ports" },
+  { group: smi.split, resource: "trafficsplits", why: "which backends stand for a service" },
   { group: "", resource: "serviceaccounts", why: "policy that names an account which does not exist" },
   { group: "", resource: "configmaps", names: ["isthmus-trust"], why: "where the fleet's roots are already" },
   {

@@ -140,6 +140,20 @@ export interface NamespaceModeInput {
   readonly permissive: string;
 }
 
+/** Names as their author wrote them; who reads them resolves them within the split's own namespace. */
+export interface TrafficSplitInput {
+  readonly namespace: string;
+  readonly name: string;
+  /** `cart`, `cart.shop`, `cart.shop.svc.cluster.local`, with or without a trailing dot. */
+  readonly service: string;
+  /** In their author's order; weights are ratios of each other. */
+  readonly backends: readonly { readonly service: string; readonly weight: number }[];
+  /** HTTPRouteGroups of the namespace; none: every request is split. */
+  readonly matches: readonly { readonly kind: string; readonly name: string }[];
+  /** Of two splits of one service the older is in force. 0 where nobody knows (a site's manifest). */
+  readonly createdAtMs: number;
+}
+
 /**
  * One immutable view of everything an agent knows. Arrays may be in any order; buildIr sorts. An array whose members did not
  * change should be the same array again: the indexes over it are remembered by its identity.
@@ -161,6 +175,7 @@ export interface MeshInputs {
   readonly trafficTargets: readonly TrafficTargetInput[];
   readonly httpRouteGroups: readonly HttpRouteGroupInput[];
   readonly tcpRoutes: readonly TcpRouteInput[];
+  readonly trafficSplits: readonly TrafficSplitInput[];
   /** Every service account here, to find policy that names none. Absent: not known, nothing is said. */
   readonly serviceAccounts?: readonly AccountInput[];
   /** Records of other members (never our own). */

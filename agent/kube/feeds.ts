@@ -16,6 +16,7 @@ import { parseServiceImport } from "./parse/service-import.ts";
 import { parseServiceAccount } from "./parse/service-account.ts";
 import { parseService } from "./parse/service.ts";
 import { parseTcpRoute } from "./parse/tcp-route.ts";
+import { parseTrafficSplit } from "./parse/traffic-split.ts";
 import { parseTrafficTarget } from "./parse/traffic-target.ts";
 import { parseTrustConfigMap } from "./parse/trust-config-map.ts";
 import { parseWebhook } from "./parse/webhook.ts";
@@ -131,6 +132,7 @@ function makeStores(touch: (kind: string) => void) {
     trafficTargets: store("TrafficTarget", parseTrafficTarget),
     httpRouteGroups: store("HTTPRouteGroup", parseHttpRouteGroup),
     tcpRoutes: store("TCPRoute", parseTcpRoute),
+    trafficSplits: store("TrafficSplit", parseTrafficSplit),
     serviceAccounts: store("ServiceAccount", parseServiceAccount),
     trust: store("ConfigMap", parseTrustConfigMap),
     gateway: store("GatewayService", parseGatewayService),
@@ -165,6 +167,7 @@ function feedTable(names: FeedNames): readonly FeedRow[] {
     { kind: "TrafficTarget", store: "trafficTargets", options: { resources: [resources.trafficTargets] } },
     { kind: "HTTPRouteGroup", store: "httpRouteGroups", options: { resources: [resources.httpRouteGroups] } },
     { kind: "TCPRoute", store: "tcpRoutes", options: { resources: [resources.tcpRoutes] } },
+    { kind: "TrafficSplit", store: "trafficSplits", options: { resources: [resources.trafficSplits] } },
     { kind: "ServiceAccount", store: "serviceAccounts", options: { resources: [resources.serviceAccounts] } },
     // by name: RBAC can then allow these ConfigMaps, and the one webhook, and no other
     {

@@ -34,6 +34,7 @@ export type KubeInputs = Pick<
   | "trafficTargets"
   | "httpRouteGroups"
   | "tcpRoutes"
+  | "trafficSplits"
 > & { readonly namespaces: readonly string[] };
 
 export interface Kube {
@@ -127,6 +128,7 @@ function inputsOf(stores: Stores): () => KubeInputs {
     trafficTargets: stores.trafficTargets.records(),
     httpRouteGroups: stores.httpRouteGroups.records(),
     tcpRoutes: stores.tcpRoutes.records(),
+    trafficSplits: stores.trafficSplits.records(),
     serviceAccounts: stores.serviceAccounts.records(),
   });
 }

@@ -1,5 +1,5 @@
 // Says on an object what is wrong with it, where the object has no status to say it in (TrafficTarget, HTTPRouteGroup,
-// TCPRoute, Service): one core/v1 Event per mistake, shown by `kubectl describe`. Level-triggered: a problem that stands is
+// TCPRoute, TrafficSplit, Service): one core/v1 Event per mistake, shown by `kubectl describe`. Level-triggered: a problem that stands is
 // not told again with every push; its Event is refreshed before the API server drops it (after an hour). Run as leader.
 import { createHash } from "node:crypto";
 import type { Problem } from "../../shared/result.ts";
@@ -77,6 +77,7 @@ const tellable: ReadonlyMap<string, { readonly store: keyof Stores; readonly res
     ["TrafficTarget", { store: "trafficTargets", resource: resources.trafficTargets }],
     ["HTTPRouteGroup", { store: "httpRouteGroups", resource: resources.httpRouteGroups }],
     ["TCPRoute", { store: "tcpRoutes", resource: resources.tcpRoutes }],
+    ["TrafficSplit", { store: "trafficSplits", resource: resources.trafficSplits }],
     ["Service", { store: "services", resource: resources.services }],
     ["ServiceExport", { store: "exports", resource: resources.serviceExports }],
     ["ServiceImport", { store: "imports", resource: resources.serviceImports }],

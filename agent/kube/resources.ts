@@ -39,6 +39,7 @@ export const serviceImportsAlpha = grouped("multicluster.x-k8s.io/v1alpha1", "se
 export const trafficTargets = grouped("access.smi-spec.io/v1alpha3", "traffictargets", "TrafficTarget");
 export const httpRouteGroups = grouped("specs.smi-spec.io/v1alpha4", "httproutegroups", "HTTPRouteGroup");
 export const tcpRoutes = grouped("specs.smi-spec.io/v1alpha4", "tcproutes", "TCPRoute");
+export const trafficSplits = grouped("split.smi-spec.io/v1alpha4", "trafficsplits", "TrafficSplit");
 
 export function apiVersionOf(resource: ResourceType): string {
   return resource.group === "" ? resource.version : `${resource.group}/${resource.version}`;

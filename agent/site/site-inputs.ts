@@ -70,6 +70,7 @@ export function siteInputs(state: SiteState, machine: Machine, last: PlatformInp
     trafficTargets: records.TrafficTarget,
     httpRouteGroups: records.HTTPRouteGroup,
     tcpRoutes: records.TCPRoute,
+    trafficSplits: records.TrafficSplit,
     gatewayBind: machine.gatewayBind,
   };
   return { inputs, problems: [...placed.flatMap((each) => each.problem ?? []), ...withoutAddress(services, machine)] };

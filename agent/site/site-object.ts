@@ -8,9 +8,11 @@ import { readAnnotations, readName } from "../kube/parse/metadata.ts";
 import { parseServiceExport } from "../kube/parse/service-export.ts";
 import { parseService } from "../kube/parse/service.ts";
 import { parseTcpRoute } from "../kube/parse/tcp-route.ts";
+import { parseTrafficSplit } from "../kube/parse/traffic-split.ts";
 import { parseTrafficTarget } from "../kube/parse/traffic-target.ts";
 import { permissiveAnnotation } from "../ir/modes.ts";
 import { ok, rejected, type Result } from "../../shared/result.ts";
+import { apiVersionsOf } from "../smi/versions.ts";
 import { parseWorkload, type WorkloadManifest } from "./workload.ts";
 import type {
   ExportInput,
@@ -18,6 +20,7 @@ import type {
   ServiceInput,
   SliceInput,
   TcpRouteInput,
+  TrafficSplitInput,
   TrafficTargetInput,
 } from "../ir/inputs.ts";
 
@@ -37,6 +40,7 @@ export interface SiteRecords {
   readonly TrafficTarget: TrafficTargetInput;
   readonly HTTPRouteGroup: HttpRouteGroupInput;
   readonly TCPRoute: TcpRouteInput;
+  readonly TrafficSplit: TrafficSplitInput;
   readonly Workload: WorkloadManifest;
 }
 
@@ -58,6 +62,7 @@ const kinds: { readonly [K in SiteKind]: KindRow } = {
   TrafficTarget: { apiVersions: ["access.smi-spec.io/v1alpha3"], parse: parseTrafficTarget },
   HTTPRouteGroup: { apiVersions: ["specs.smi-spec.io/v1alpha4"], parse: parseHttpRouteGroup },
   TCPRoute: { apiVersions: ["specs.smi-spec.io/v1alpha4"], parse: parseTcpRoute },
+  TrafficSplit: { apiVersions: apiVersionsOf("TrafficSplit"), parse: parseTrafficSplit },
   Workload: { apiVersions: ["isthmus.dev/v1alpha1"], parse: parseWorkload },
 };
 

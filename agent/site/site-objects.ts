@@ -23,6 +23,7 @@ export const noObjects: SiteObjects = {
     TrafficTarget: [],
     HTTPRouteGroup: [],
     TCPRoute: [],
+    TrafficSplit: [],
     Workload: [],
   },
   problems: [],
@@ -47,6 +48,7 @@ export function collectObjects(files: readonly ManifestFile[], last: SiteObjects
     TrafficTarget: of("TrafficTarget"),
     HTTPRouteGroup: of("HTTPRouteGroup"),
     TCPRoute: of("TCPRoute"),
+    TrafficSplit: of("TrafficSplit"),
     Workload: of("Workload"),
   };
   return { records, problems, places };

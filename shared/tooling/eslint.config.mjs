@@ -5,6 +5,7 @@ import tseslint from "typescript-eslint";
 export const pureFolders = [
   "hub/registry/**/*.ts",
   "agent/ir/**/*.ts",
+  "agent/smi/**/*.ts",
   "agent/failover/**/*.ts",
   "agent/xds/**/*.ts",
   "shared/pki/template.ts",

@@ -10,6 +10,7 @@ import { parsePod } from "../../kube/parse/pod.ts";
 import { parseServiceExport } from "../../kube/parse/service-export.ts";
 import { parseService } from "../../kube/parse/service.ts";
 import { parseTcpRoute } from "../../kube/parse/tcp-route.ts";
+import { parseTrafficSplit } from "../../kube/parse/traffic-split.ts";
 import { parseTrafficTarget } from "../../kube/parse/traffic-target.ts";
 import type { MeshInputs, NamespaceModeInput } from "../inputs.ts";
 import { permissiveAnnotation } from "../modes.ts";
@@ -26,6 +27,7 @@ const kinds: Readonly<
   TrafficTarget: { list: "trafficTargets", parse: parseTrafficTarget },
   HTTPRouteGroup: { list: "httpRouteGroups", parse: parseHttpRouteGroup },
   TCPRoute: { list: "tcpRoutes", parse: parseTcpRoute },
+  TrafficSplit: { list: "trafficSplits", parse: parseTrafficSplit },
 };
 
 function parseMode(object: unknown): Result<NamespaceModeInput | undefined> {

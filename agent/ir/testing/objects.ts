@@ -166,6 +166,7 @@ export function someInputs(inputs: Partial<MeshInputs> = {}): MeshInputs {
     trafficTargets: [],
     httpRouteGroups: [],
     tcpRoutes: [],
+    trafficSplits: [],
     remote: [],
     ownGateways: [],
     revokedTrustDomains: [],
