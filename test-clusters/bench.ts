@@ -10,6 +10,7 @@ import { join } from "./benches/join.ts";
 import { machineFacts } from "./benches/machine.ts";
 import { memory } from "./benches/memory.ts";
 import { demoSites } from "./benches/demo-sites.ts";
+import { policy } from "./benches/policy.ts";
 import { propagation } from "./benches/propagation.ts";
 import { revoke } from "./benches/revoke.ts";
 import { benchVersions } from "./benches/versions.ts";
@@ -19,7 +20,7 @@ import { joinCluster, newRunId, openJoinedFleet, upClusters, upHub, type FleetFi
 import { lineProgress } from "../shared/progress.ts";
 import { bringUpSites } from "./sites/site-fleet.ts";
 
-const benches: readonly Bench[] = [propagation, join, memory, demoSites, revoke];
+const benches: readonly Bench[] = [propagation, join, memory, demoSites, revoke, policy];
 
 const usage = `usage: npm run bench -- NAME [--sites] [--json FILE] | --list
 Brings up what the bench needs and takes it down. ISTHMUS_FLEET=FILE (as the end-to-end runner writes it) measures on a

@@ -20,3 +20,31 @@ export function compareObjects(
 ): number {
   return compareText(a.namespace, b.namespace) || compareText(a.name, b.name);
 }
+
+/** `next` in order, at the cost of what is not in `last`, which is in order already: records keep their identity while unchanged. */
+export function sortedAfter<T>(
+  last: readonly T[] | undefined,
+  next: readonly T[],
+  compare: (a: T, b: T) => number,
+): readonly T[] {
+  if (last === undefined) return [...next].sort(compare);
+  const before = new Set(last);
+  const after = new Set(next);
+  const kept = last.filter((value) => after.has(value));
+  const fresh = next.filter((value) => !before.has(value));
+  if (fresh.length * 8 > next.length) return [...next].sort(compare);
+  for (const value of fresh) kept.splice(placeOf(kept, value, compare), 0, value);
+  return kept;
+}
+
+/** Behind all that are not greater. */
+function placeOf<T>(sorted: readonly T[], value: T, compare: (a: T, b: T) => number): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compare(sorted[middle] as T, value) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -5,8 +5,9 @@ import { parseClusterName } from "../../shared/ids.ts";
 import type { Problem } from "../../shared/result.ts";
 import type { HttpRouteGroupInput, MeshInputs, SubjectInput, TcpRouteInput, TrafficTargetInput } from "./inputs.ts";
 import { resolveMatches } from "./http-matches.ts";
-import { recall, stage, topic, type Memory } from "./memo.ts";
-import { compareObjects, compareText, objectKey } from "./order.ts";
+import { followGrants } from "./grants.ts";
+import { sameElements, stage, topic, type Memory } from "./memo.ts";
+import { compareObjects, compareText, objectKey, sortedAfter } from "./order.ts";
 import { share } from "./sharing.ts";
 import type { GrantIr, HttpMatchIr, SourceIr } from "./types.ts";
 
@@ -221,23 +222,69 @@ interface Grants {
   readonly problems: readonly Problem[];
 }
 
-const grantsTopic = topic<Grants, ResolvedTarget>("grants");
+/** What a target became, with the routes that it named: as long as these are the same records, so is the grant. */
+interface Known {
+  readonly references: readonly unknown[];
+  readonly resolved: ResolvedTarget;
+}
+
+interface KnownTargets {
+  readonly cluster: string;
+  readonly routes: RouteIndex;
+  /** In the order of namespace and name. */
+  readonly byRecord: ReadonlyMap<TrafficTargetInput, Known>;
+}
+
+const routesTopic = topic<RouteIndex>("routes that targets name");
+const orderTopic = topic<readonly TrafficTargetInput[]>("targets in order");
+const knownTopic = topic<KnownTargets>("resolved targets");
+const grantsTopic = topic<Grants>("grants");
+
+function resolveAll(
+  targets: readonly TrafficTargetInput[],
+  routes: RouteIndex,
+  cluster: string,
+  before: KnownTargets | undefined,
+): KnownTargets {
+  const last = before?.cluster === cluster ? before : undefined;
+  let byKey: ReadonlyMap<string, Known> | undefined;
+  const lastOf = (target: TrafficTargetInput) => {
+    byKey ??= new Map([...(last?.byRecord ?? [])].map(([record, known]) => [objectKey(record), known]));
+    return byKey.get(objectKey(target))?.resolved;
+  };
+  const byRecord = new Map<TrafficTargetInput, Known>();
+  for (const target of targets) {
+    const known = last?.byRecord.get(target);
+    // an unchanged record costs one look, and one more for its routes when some route changed
+    if (
+      known !== undefined &&
+      (last?.routes === routes || sameElements(known.references, referencesOf(target, routes)))
+    ) {
+      byRecord.set(target, known);
+      continue;
+    }
+    const resolved = share(lastOf(target), resolveTarget(target, routes, cluster));
+    byRecord.set(target, { references: referencesOf(target, routes), resolved });
+  }
+  return { cluster, routes, byRecord };
+}
 
 /** All grants by namespace and name of their target. */
 export function buildGrants(memory: Memory, inputs: MeshInputs): Grants {
   const { cluster, trafficTargets, httpRouteGroups, tcpRoutes } = inputs;
-  return stage(memory, grantsTopic, [cluster, trafficTargets, httpRouteGroups, tcpRoutes], (table) => {
-    const routes: RouteIndex = { httpRouteGroups: indexBy(httpRouteGroups), tcpRoutes: indexBy(tcpRoutes) };
-    const resolved = [...trafficTargets]
-      .sort(compareObjects)
-      .map((target) =>
-        recall(table, objectKey(target), [cluster, target, ...referencesOf(target, routes)], (last) =>
-          share(last, resolveTarget(target, routes, cluster)),
-        ),
-      );
-    return {
-      grants: resolved.flatMap(({ value }) => (value === undefined ? [] : [value])),
-      problems: resolved.flatMap(({ problems }) => problems),
-    };
+  const routes = stage(memory, routesTopic, [httpRouteGroups, tcpRoutes], () => {
+    return { httpRouteGroups: indexBy(httpRouteGroups), tcpRoutes: indexBy(tcpRoutes) };
+  });
+  const ordered = stage(memory, orderTopic, [trafficTargets], (_, last) =>
+    sortedAfter(last, trafficTargets, compareObjects),
+  );
+  const known = stage(memory, knownTopic, [cluster, routes, ordered], (_, last) =>
+    resolveAll(ordered, routes, cluster, last),
+  );
+  return stage(memory, grantsTopic, [known], (_, last) => {
+    const resolved = [...known.byRecord.values()].map((each) => each.resolved);
+    const grants = resolved.flatMap(({ value }) => (value === undefined ? [] : [value]));
+    followGrants(last?.grants, grants);
+    return { grants, problems: resolved.flatMap(({ problems }) => problems) };
   });
 }

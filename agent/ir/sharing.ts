@@ -9,23 +9,26 @@ function isFields(value: unknown): value is Fields {
 
 function shareArray(previous: readonly unknown[], next: readonly unknown[]): readonly unknown[] {
   const shared = next.map((value, index) => share(previous[index], value));
-  const same = previous.length === shared.length && shared.every((value, index) => value === previous[index]);
-  return same ? previous : shared;
+  if (previous.length === shared.length && shared.every((value, index) => value === previous[index])) return previous;
+  return shared.every((value, index) => value === next[index]) ? next : shared;
 }
 
 function shareFields(previous: Fields, next: Fields): Fields {
   const names = Object.keys(next);
   const shared: Record<string, unknown> = {};
   let same = Object.keys(previous).length === names.length;
+  let gained = false;
   for (const name of names) {
     const value = share(previous[name], next[name]);
     shared[name] = value;
     same &&= value === previous[name] && (value !== undefined || name in previous);
+    gained ||= value !== next[name];
   }
-  return same ? previous : shared;
+  if (same) return previous;
+  return gained ? shared : next;
 }
 
-/** `next` in value, `previous` in identity wherever the two are deep-equal. */
+/** `next` in value, `previous` in identity wherever the two are deep-equal; `next` itself where that gives nothing. */
 export function share<T>(previous: unknown, next: T): T {
   if (previous === next) return next;
   if (Array.isArray(previous) && Array.isArray(next)) return shareArray(previous, next) as T;
@@ -52,5 +55,6 @@ export function shareList<T>(
     return share(byKey.get(keyOf(value)), value);
   });
   same ||= previous.length === shared.length && shared.every((value, index) => value === previous[index]);
-  return same ? previous : shared;
+  if (same) return previous;
+  return shared.every((value, index) => value === next[index]) ? next : shared;
 }

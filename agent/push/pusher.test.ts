@@ -19,6 +19,8 @@ function fakeStages() {
     problems: [] as string[],
     published: [] as string[],
     builds: 0,
+    set: undefined as ResourceSet | undefined,
+    encodes: 0,
   };
   const stages: PushStages = {
     inputs: () => (state.synced ? ({} as MeshInputs) : undefined),
@@ -29,9 +31,12 @@ function fakeStages() {
     trustOf: () => state.trust,
     translate: () => {
       if (state.translateError) throw state.translateError;
-      return {} as ResourceSet;
+      return state.set ?? ({} as ResourceSet);
     },
-    encode: () => ({}) as Snapshot,
+    encode: () => {
+      state.encodes += 1;
+      return {} as Snapshot;
+    },
     check: () => [],
     publish: (key) => state.published.push(key),
     settled: (_ir, problems) => {
@@ -63,6 +68,17 @@ describe("a push", () => {
     pusher.changed();
     await nextTurn();
     expect(state.published).toEqual(["g", "g"]);
+  });
+
+  it("of a change that does not concern a class neither encodes nor publishes anything for it", async () => {
+    const { state, pusher } = fakeStages();
+    state.set = {} as ResourceSet;
+    pusher.add({ key: "g", proxy: gateway });
+    await nextTurn();
+    state.mesh = {} as MeshIr;
+    pusher.changed();
+    await nextTurn();
+    expect(state).toMatchObject({ builds: 2, encodes: 1, published: ["g"] });
   });
 
   it("waits for complete first lists and for the proxy's credential", async () => {

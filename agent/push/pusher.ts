@@ -43,6 +43,7 @@ interface ClassState {
   readonly proxy: ProxyClass;
   ir?: MeshIr;
   trust?: ProxyTrust;
+  set?: ResourceSet;
   snapshot?: Snapshot;
 }
 
@@ -96,11 +97,17 @@ function pushClass(
   const { state, ir } = at;
   const trust = stages.trustOf(state.proxy);
   if (trust === undefined || (state.ir === ir && state.trust === trust)) return [];
-  const snapshot = attempt(() => stages.encode(stages.translate(ir, state.proxy, trust), state.snapshot));
+  const set = attempt(() => stages.translate(ir, state.proxy, trust));
+  if (set instanceof Error) return [untranslatable(key, set.message)];
+  if (set === state.set) {
+    Object.assign(state, { ir, trust });
+    return [];
+  }
+  const snapshot = attempt(() => stages.encode(set, state.snapshot));
   if (snapshot instanceof Error) return [untranslatable(key, snapshot.message)];
   const inconsistent = stages.check(snapshot);
   if (inconsistent.length > 0) return inconsistent;
-  Object.assign(state, { ir, trust, snapshot });
+  Object.assign(state, { ir, trust, set, snapshot });
   stages.publish(key, snapshot);
   return [];
 }

@@ -1,10 +1,10 @@
 // Service ports as this folder needs them: everything that is the same for whoever looks is made once per ServiceIr, and an index finds
 // what a caller may see without walking all services for every proxy. Called by visibility and translate.
 import type { FleetDomain } from "../../shared/ids.ts";
+import { accountKey } from "../ir/grants.ts";
 import { isPermissive } from "../ir/modes.ts";
 import type { LocalEndpoint, MeshIr, ServiceIr, ServicePortIr } from "../ir/types.ts";
 import { isHttp, upstreamCluster } from "./clusters.ts";
-import { accountKey } from "./grants.ts";
 import { portChain } from "./listeners.ts";
 import { formatName } from "./names.ts";
 import { plaintextHttp, unmeshedPods, type PlaintextHttp } from "./plaintext.ts";

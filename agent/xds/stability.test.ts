@@ -57,6 +57,14 @@ describe.each(readdirSync(testdata))("%s", (name) => {
 });
 
 describe("a change touches what it must and nothing else", () => {
+  it("another match of a grant costs its callers nothing, not even a look at their resources", () => {
+    const { ir, proxy } = load("client-granted");
+    const before = translate(ir, proxy, trust);
+    const grants = ir.grants.map((grant) => ({ ...grant, http: [{ pathRegex: "/other", methods: [], headers: [] }] }));
+    expect(translate({ ...ir, grants }, proxy, trust)).toBe(before);
+    expect(translate({ ...ir, grants: [] }, proxy, trust)).not.toBe(before);
+  });
+
   it("a pod that comes or goes touches the endpoints of its service alone", () => {
     const { ir, proxy } = load("client-granted");
     const fewer = withService(ir, "cart", (service) => ({

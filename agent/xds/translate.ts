@@ -1,6 +1,7 @@
 // The entry of this folder: what the mesh means (IR) to what one proxy is told (xDS). Called by agent/ads for every proxy class
 // on every push; pure. Equal parts of the IR give the same message objects again, so a push costs O(change).
 // Every resource that another one names must be in the same set: the snapshot refuses a set that does not close over its references.
+import { grantsTo } from "../ir/grants.ts";
 import { isPermissive } from "../ir/modes.ts";
 import type { MeshIr } from "../ir/types.ts";
 import {
@@ -12,7 +13,6 @@ import {
 } from "./clusters.ts";
 import { loadAssignment } from "./endpoints.ts";
 import { exportName, gatewayListener, gatewayShape } from "./gateway.ts";
-import { grantsFrom, grantsTo } from "./grants.ts";
 import { httpProxyCluster, httpProxyListener, httpProxyRoutes, httpProxyShape, outsideCluster } from "./http-proxy.ts";
 import { applicationOf, boundInboundListeners, inboundListener } from "./inbound.ts";
 import { outboundListener, outboundShape } from "./listeners.ts";
@@ -21,6 +21,7 @@ import type { OutboundDefault } from "./matcher.ts";
 import type { LocalProtocol } from "./names.ts";
 import type { ProxyClass, ProxyTrust } from "./proxy.ts";
 import type { Policy } from "./rbac.ts";
+import { nowhere, reachableFrom } from "./reachable.ts";
 import { latest, remembered, type LatestOf } from "./remembered.ts";
 import type { JsonMessage, ResourceSet, ResourceType } from "./resource.ts";
 import { inboundRoutes, plaintextRoutes } from "./routes.ts";
@@ -143,11 +144,11 @@ function outboundOf(input: TranslateInput, proxy: SidecarClass): Resources {
   const { ir, trust, settings } = input;
   const mesh = meshView(ir);
   const open = ir.permissive && ir.modeExceptions === undefined;
-  const grants = open ? [] : grantsFrom(ir, proxy);
+  const reachable = open ? nowhere : reachableFrom(ir, proxy);
   const anchor = open && !isBound(proxy) ? permissiveCallers : proxy;
-  const needs = [mesh, ir.fleetDomain, trust.rootsPem, settings.outboundDefault, ...grants];
+  const needs = [mesh, ir.fleetDomain, trust.rootsPem, settings.outboundDefault, reachable.text];
   return latest(outboundSets, anchor, needs, () => {
-    const visible = open ? everythingVisible(mesh) : visibleByGrants(mesh, grants);
+    const visible = open ? everythingVisible(mesh) : visibleByGrants(mesh, reachable);
     return isBound(proxy) ? boundOutboundResources(input, visible, proxy) : outboundResources(input, visible, anchor);
   });
 }
@@ -184,13 +185,16 @@ function inboundMessages({ inbound, bound }: SidecarClass, policy: Policy): Inbo
 
 const inboundSets: LatestOf<InboundMessages> = new WeakMap();
 
-function addInbound(resources: Resources, ir: MeshIr, proxy: SidecarClass): void {
-  const grants = grantsTo(ir, proxy);
+function inboundOf(ir: MeshIr, proxy: SidecarClass): InboundMessages {
+  const grants = grantsTo(ir.grants, proxy);
   const { fleetDomain: fleet, revokedTrustDomains: revoked } = ir;
   const permissive = isPermissive(ir, proxy.namespace);
   const policy: Policy = { fleet, grants, permissive, revoked };
   const needs = [fleet, permissive, revoked.join(" "), ...grants];
-  const messages = latest(inboundSets, proxy, needs, () => inboundMessages(proxy, policy));
+  return latest(inboundSets, proxy, needs, () => inboundMessages(proxy, policy));
+}
+
+function addInbound(resources: Resources, messages: InboundMessages): void {
   for (const type of ["cds", "lds", "rds"] as const)
     for (const message of messages[type]) put(resources[type], message);
 }
@@ -228,16 +232,44 @@ function addTrust(resources: Resources, trust: ProxyTrust, ir: MeshIr): void {
   );
 }
 
-/** Every resource of one proxy class, from one IR. */
+function trustNeeds({ ir, trust }: TranslateInput): readonly unknown[] {
+  return [trust, ir.fleetDomain, ir.revokedTrustDomains.join(" ")];
+}
+
+const sidecarSets: LatestOf<ResourceSet> = new WeakMap();
+
+function sidecarSet(input: TranslateInput, proxy: SidecarClass): ResourceSet {
+  const { ir, trust } = input;
+  const outbound = outboundOf(input, proxy);
+  const inbound = inboundOf(ir, proxy);
+  return latest(sidecarSets, proxy, [outbound, inbound, ...trustNeeds(input)], () => {
+    const resources = copyOf(outbound);
+    addTrust(resources, trust, ir);
+    addInbound(resources, inbound);
+    return resources;
+  });
+}
+
+const gatewaySets: LatestOf<ResourceSet> = new WeakMap();
+
+function gatewaySet(input: TranslateInput, proxy: GatewayClass): ResourceSet {
+  const { ir, trust } = input;
+  const needs = [ir.cluster, ir.exportPorts, ir.peers, ...trustNeeds(input)];
+  return latest(gatewaySets, proxy, needs, () => {
+    const resources = emptyResources();
+    addTrust(resources, trust, ir);
+    addGateway(resources, ir, proxy);
+    return resources;
+  });
+}
+
+/** Every resource of one proxy class, from one IR. The very set of the last call when nothing of it changed. */
 export function translate(
   ir: MeshIr,
   proxy: ProxyClass,
   trust: ProxyTrust,
   settings: TranslateSettings = defaultSettings,
 ): ResourceSet {
-  const resources = proxy.kind === "gateway" ? emptyResources() : copyOf(outboundOf({ ir, trust, settings }, proxy));
-  addTrust(resources, trust, ir);
-  if (proxy.kind === "gateway") addGateway(resources, ir, proxy);
-  else addInbound(resources, ir, proxy);
-  return resources;
+  const input = { ir, trust, settings };
+  return proxy.kind === "sidecar" ? sidecarSet(input, proxy) : gatewaySet(input, proxy);
 }

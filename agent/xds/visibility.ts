@@ -1,7 +1,8 @@
 // What a caller sees: the service ports it may call, and the endpoints it may reach behind each. Called by translate.
 // The server enforces policy whatever is seen here; this keeps configurations small and gives the 403 early.
-import type { GrantIr, LocalEndpoint } from "../ir/types.ts";
-import { accountKey } from "./grants.ts";
+import { accountKey } from "../ir/grants.ts";
+import type { LocalEndpoint } from "../ir/types.ts";
+import type { Reachable } from "./reachable.ts";
 import { remembered } from "./remembered.ts";
 import type { MeshView, PortView } from "./service-ports.ts";
 
@@ -27,18 +28,15 @@ export function everythingVisible(mesh: MeshView): readonly VisiblePort[] {
   return mesh.ports.map((view) => ({ view, local: view.local }));
 }
 
-/** What grants to a caller let it see, and what is open to anybody. */
-export function visibleByGrants(mesh: MeshView, grants: readonly GrantIr[]): readonly VisiblePort[] {
-  const reachable = new Set(
-    grants.map((grant) => accountKey(grant.destinationNamespace, grant.destinationServiceAccount)),
-  );
-  // scaled to zero: whoever may call into the namespace gets the service's 503 instead of a 403
-  const namespaces = new Set(grants.map((grant) => grant.destinationNamespace));
+/** What a caller sees that may reach these accounts, and what is open to anybody. */
+export function visibleByGrants(mesh: MeshView, { accounts, namespaces }: Reachable): readonly VisiblePort[] {
+  const reachable = new Set(accounts);
   const seen = new Set([
     ...mesh.open,
     ...mesh.imports,
-    ...[...reachable].flatMap((account) => mesh.byAccount.get(account) ?? []),
-    ...[...namespaces].flatMap((namespace) => mesh.empty.get(namespace) ?? []),
+    ...accounts.flatMap((account) => mesh.byAccount.get(account) ?? []),
+    // scaled to zero: whoever may call into the namespace gets the service's 503 instead of a 403
+    ...namespaces.flatMap((namespace) => mesh.empty.get(namespace) ?? []),
   ]);
   const position = (view: PortView) => mesh.position.get(view) ?? 0;
   return [...seen]

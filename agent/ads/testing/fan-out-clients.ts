@@ -1,10 +1,9 @@
 // Many ADS clients in one process, apart from the server that is measured: raw HTTP/2, delta, each on its own connection.
 // Forked by fan-out.ts. Each asks for everything, acknowledges everything and says when a push arrived.
-import { connect, type ClientHttp2Session, type ClientHttp2Stream } from "node:http2";
+import { connect, type ClientHttp2Session } from "node:http2";
 import protobuf from "protobufjs";
-import { encodeJson } from "../../../shared/wire.ts";
-import { resourceTypes, typeUrls, type JsonMessage } from "../../xds/resource.ts";
-import { adsService } from "../definition.ts";
+import { resourceTypes, typeUrls } from "../../xds/resource.ts";
+import { eachMessage, openDelta, requestFrame } from "./raw-stream.ts";
 
 export interface ClientsOrder {
   readonly origin: string;
@@ -20,15 +19,6 @@ const sessions: ClientHttp2Session[] = [];
 let receivedAtMs: number[] = [];
 let settled = 0;
 
-function request(fields: JsonMessage): Buffer {
-  const bytes = encodeJson("envoy.service.discovery.v3.DeltaDiscoveryRequest", fields);
-  const frame = Buffer.allocUnsafe(bytes.length + 5);
-  frame.writeUInt8(0, 0);
-  frame.writeUInt32BE(bytes.length, 1);
-  frame.set(bytes, 5);
-  return frame;
-}
-
 function typeAndNonce(message: Uint8Array): { readonly typeUrl: string; readonly nonce: string } {
   const reader = protobuf.Reader.create(message);
   let typeUrl = "";
@@ -42,30 +32,10 @@ function typeAndNonce(message: Uint8Array): { readonly typeUrl: string; readonly
   return { typeUrl, nonce };
 }
 
-/** Calls `take` with each whole gRPC message. */
-function eachMessage(stream: ClientHttp2Stream, take: (message: Buffer) => void): void {
-  let rest: Buffer = Buffer.alloc(0);
-  stream.on("data", (chunk: Buffer) => {
-    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    while (rest.length >= 5) {
-      const end = 5 + rest.readUInt32BE(1);
-      if (rest.length < end) return;
-      take(rest.subarray(5, end));
-      rest = rest.subarray(end);
-    }
-  });
-}
-
 async function open(order: ClientsOrder, index: number): Promise<void> {
   const session = connect(order.origin, { rejectUnauthorized: false, servername: "agent" });
   sessions.push(session);
-  const stream = session.request({
-    ":method": "POST",
-    ":path": adsService.DeltaAggregatedResources.path,
-    "content-type": "application/grpc",
-    te: "trailers",
-    authorization: "Bearer token",
-  });
+  const stream = openDelta(session, "token");
   const left = new Set<string>(
     resourceTypes.filter((type) => order.subscriptions[type] !== undefined).map((type) => typeUrls[type]),
   );
@@ -75,7 +45,7 @@ async function open(order: ClientsOrder, index: number): Promise<void> {
     eachMessage(stream, (message) => {
       const now = performance.timeOrigin + performance.now();
       const { typeUrl, nonce } = typeAndNonce(message);
-      stream.write(request({ type_url: typeUrl, response_nonce: nonce }));
+      stream.write(requestFrame({ type_url: typeUrl, response_nonce: nonce }));
       if (left.size === 0) noteArrival(now);
       if (left.delete(typeUrl) && left.size === 0) resolve();
     });
@@ -84,7 +54,7 @@ async function open(order: ClientsOrder, index: number): Promise<void> {
       const node = first ? { node: { id: `sidecar~front-1.shop`, user_agent_name: String(index) } } : {};
       first = false;
       stream.write(
-        request({ ...node, type_url: typeUrls[type as keyof typeof typeUrls], resource_names_subscribe: names }),
+        requestFrame({ ...node, type_url: typeUrls[type as keyof typeof typeUrls], resource_names_subscribe: names }),
       );
     }
   });
