@@ -225,6 +225,14 @@ describe("a workload's program", () => {
     expect(start).toMatch(/ --data \/\S+ -- \/\S+\/env "A=b c"$/);
   });
 
+  it("that is redirected is started by root, for the user that it names, with control groups of its own", async () => {
+    const wish = ["--redirect", "--user", "cart", "--dns-forward", "--print-systemd"];
+    const { stdout } = await isthmus([...run, "--data", folder, ...wish, "--", "env"]);
+    expect(stdout).toMatch(/^User=root$/m);
+    expect(stdout).toMatch(/^Delegate=yes$/m);
+    expect(stdout).toMatch(/^ExecStart=.* --dns-forward --redirect --user cart -- \S+\/env$/m);
+  });
+
   it("has a site that runs under systemd too", async () => {
     const site = ["site", "--data", folder, "--manifests", folder, "--gateway", "127.0.1.1:15443", "--print-systemd"];
     const ran = await isthmus([...site, "--token-file", join(folder, "token"), "--permissive"]);

@@ -1,4 +1,4 @@
-// Runs kubectl and helm: the user's own programs with the user's own access. Nothing secret goes into arguments.
+// Runs programs of the machine: kubectl and helm with the user's own access, nft and others with root's. Nothing secret goes into arguments.
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
@@ -10,11 +10,15 @@ export interface Finished {
   readonly stderr: string;
 }
 
-export type ProgramName = "kubectl" | "helm";
+export type ProgramName = "kubectl" | "helm" | "nft" | "unshare" | "getent" | "setpriv";
 
 const installHints: Record<ProgramName, string> = {
   kubectl: "install kubectl and put it on PATH",
   helm: "install Helm 3 or newer from helm.sh and put it on PATH",
+  nft: "install nftables: apt-get install nftables, or dnf install nftables",
+  unshare: "install util-linux",
+  setpriv: "install util-linux",
+  getent: "it comes with the C library",
 };
 
 export async function runProgram(program: ProgramName, args: readonly string[], input = ""): Promise<Finished> {

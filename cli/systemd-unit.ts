@@ -7,10 +7,13 @@ export interface UnitService {
   readonly command: readonly string[];
   /** How long the program may take to drain. */
   readonly stopSeconds: number;
+  /** It makes control groups below its own. */
+  readonly delegate?: boolean;
 }
 
 /** KillMode=mixed: only this program gets the signal, for it ends its children in the right order. */
-export function systemdUnit({ description, user, workingDirectory, command, stopSeconds }: UnitService): string {
+export function systemdUnit(service: UnitService): string {
+  const { description, user, workingDirectory, command, stopSeconds, delegate = false } = service;
   return `[Unit]
 Description=${description.replaceAll("%", "%%")}
 Wants=network-online.target
@@ -24,7 +27,7 @@ Restart=always
 RestartSec=1
 KillMode=mixed
 TimeoutStopSec=${stopSeconds}
-NoNewPrivileges=yes
+${delegate ? "Delegate=yes\n" : ""}NoNewPrivileges=yes
 
 [Install]
 WantedBy=multi-user.target

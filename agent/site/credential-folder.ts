@@ -45,12 +45,15 @@ export function registrationFile(
 export const pidAnnotation = "isthmus.dev/pid";
 
 /** Undefined while the agent has not written the folder (yet). Refuses a token that anybody else can read. */
-export async function readCredentialFolder(folder: string): Promise<CredentialFacts | undefined> {
+export async function readCredentialFolder(
+  folder: string,
+  owner = process.getuid?.(),
+): Promise<CredentialFacts | undefined> {
   const tokenPath = join(folder, credentialFile.token);
   try {
     const { mode, uid } = await stat(tokenPath);
     const foreign = (mode & 0o077) !== 0;
-    if (foreign || uid !== process.getuid?.()) {
+    if (foreign || uid !== owner) {
       const found = foreign ? `has mode ${(mode & 0o777).toString(8)}` : `belongs to user ${uid}`;
       throw new UserError(
         "ISTHMUS_CREDENTIAL_MODE",

@@ -30,6 +30,10 @@ export function parseLoopbackRange(text: string): LoopbackRange {
   return { first, blocks: size / BLOCK_SIZE };
 }
 
+export function rangeText({ first, blocks }: LoopbackRange): string {
+  return `${addressText(first)}/${32 - Math.log2(blocks * BLOCK_SIZE)}`;
+}
+
 export function addressText(number: number): string {
   return [24, 16, 8, 0].map((shift) => (number >>> shift) & 255).join(".");
 }

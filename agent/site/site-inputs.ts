@@ -6,7 +6,7 @@ import type { BoundInput, ExportInput, NamespaceModeInput, PodInput, ServiceInpu
 import { share, shareList } from "../ir/sharing.ts";
 import type { PlatformInputs } from "../platform.ts";
 import type { Allocations } from "./allocations.ts";
-import { addressText, blockStart, type LoopbackRange } from "./loopback-range.ts";
+import { addressText, blockStart, rangeText, type LoopbackRange } from "./loopback-range.ts";
 import type { RecordLists } from "./site-objects.ts";
 import { undeclaredServices, workloadSlices, type PlacedWorkload } from "./workload-slices.ts";
 import type { WorkloadManifest } from "./workload.ts";
@@ -34,6 +34,8 @@ export interface SiteInputs {
 }
 
 const HTTP_PROXY_PORT = 15_001;
+/** Of the listener that an application's connections are redirected to. */
+const OUTBOUND_PORT = 15_002;
 
 export function objectKey({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
   return `${namespace}/${name}`;
@@ -144,7 +146,8 @@ function placeWorkload(workload: WorkloadManifest, state: SiteState, machine: Ma
     terminating: false,
     bound,
   };
-  return { pod, workload: { workload, address, ready } };
+  const lost = workload.redirect && bound.redirect === undefined;
+  return { pod, workload: { workload, address, ready }, ...(lost ? { problem: unredirected(workload) } : {}) };
 }
 
 export function workloadUid({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
@@ -159,6 +162,16 @@ function unplaced({ namespace, name }: WorkloadManifest, { range }: Machine): Pr
   }
   const message = "gets no loopback addresses, for the range has no block left: choose a larger --loopback-range";
   return { code: "ISTHMUS_ADDRESSES_FULL", message, object };
+}
+
+function unredirected({ namespace, name }: WorkloadManifest): Problem {
+  const message = "has no effect: without a loopback range there is no address to redirect to";
+  return {
+    code: "ISTHMUS_WORKLOAD_ADDRESS",
+    message,
+    object: { kind: "Workload", namespace, name },
+    field: "spec.redirect",
+  };
 }
 
 /** Undefined while it has no addresses. */
@@ -176,7 +189,13 @@ function boundOf(workload: WorkloadManifest, allocations: Allocations, machine: 
     httpProxy: own.httpProxy,
     loopback: own.loopback,
     lowestPort: machine.lowestPort(workload),
+    ...(workload.redirect ? redirectOf(own, machine.range) : {}),
   };
+}
+
+function redirectOf({ httpProxy }: OwnAddresses, range: LoopbackRange | undefined): Pick<BoundInput, "redirect"> {
+  if (range === undefined) return {};
+  return { redirect: { address: httpProxy.address, port: OUTBOUND_PORT, range: rangeText(range) } };
 }
 
 interface OwnAddresses extends Pick<BoundInput, "httpProxy" | "loopback"> {

@@ -210,6 +210,19 @@ describe("addresses", () => {
     expect(pod?.bound?.httpProxy.port).toBeGreaterThanOrEqual(15_100);
   });
 
+  it("are where a workload's connections are redirected to, if it says so and there are any", async () => {
+    const redirected = workloadManifest("cart", "  addresses: [192.0.2.7]\n  redirect: true\n");
+    await folder.write("a.yaml", redirected);
+    const first = await open();
+    await eventually(() => first.names() === "cart");
+    const bound = first.source.inputs()?.pods[0]?.bound;
+    expect(bound?.redirect).toEqual({ address: bound?.loopback.blockStart, port: 15_002, range: "127.64.0.0/12" });
+    await first.stop();
+    const second = await open("none");
+    await eventually(() => second.codes().includes("ISTHMUS_WORKLOAD_ADDRESS"));
+    expect(second.source.inputs()?.pods[0]?.bound?.redirect).toBeUndefined();
+  });
+
   it("that cannot be kept are not used: the folder does not take the file, the next try does", async () => {
     const { names, codes } = await open();
     await folder.write("a.yaml", workloadManifest("cart"));

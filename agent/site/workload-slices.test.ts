@@ -9,7 +9,7 @@ function workload(name: string, change: Partial<WorkloadManifest> = {}): Workloa
   return {
     ...{ namespace: "shop", name, labels: { app: "cart" }, serviceAccount: name, service: "", addresses: [] },
     ports: [{ name: "http", port: 8080, appProtocol: "http", application }],
-    ...{ user: "", pid: 0 },
+    ...{ user: "", redirect: false, pid: 0 },
     ...change,
   };
 }

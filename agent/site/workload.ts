@@ -41,6 +41,8 @@ export interface WorkloadManifest {
   readonly healthCheck?: HealthCheck;
   /** Owner of its credential; empty: the agent's user. */
   readonly user: string;
+  /** Its connections are redirected into its sidecar (`isthmus run --redirect`). */
+  readonly redirect: boolean;
   /** Of the `isthmus run` that registered it; 0: declared by a person. */
   readonly pid: number;
 }
@@ -69,6 +71,7 @@ export function parseWorkload(object: unknown): Result<WorkloadManifest> {
       ports: readPorts(spec.at("ports")),
       ...(healthCheck === undefined ? {} : { healthCheck }),
       user: spec.at("user").text({ otherwise: "", pattern: userName, wanted: "the name or the number of a user" }),
+      redirect: spec.at("redirect").flag(false),
       pid: readPid(root),
     };
   });

@@ -44,7 +44,7 @@ export type OutboundDefault = "passthrough" | "deny";
 
 export interface MatcherInput {
   readonly destinations: readonly Destination[];
-  /** Addresses never passed through in plaintext; those that are a destination too are matched before. */
+  /** Addresses and ranges never passed through in plaintext; those that are a destination too are matched before. */
   readonly refused: readonly string[];
   readonly outboundDefault: OutboundDefault;
 }
@@ -68,8 +68,11 @@ function portTree(ports: ReadonlyMap<string, string>): JsonMessage {
   return { matcher: { matcher_tree: tree("DestinationPortInput", { exact_match_map: { map } }), on_no_match: deny } };
 }
 
-function cidr(address: string): JsonMessage {
-  return { address_prefix: address, prefix_len: address.includes(":") ? 128 : 32 };
+/** An address, or a range with its length. */
+function cidr(text: string): JsonMessage {
+  const [address = "", length] = text.split("/");
+  const whole = address.includes(":") ? 128 : 32;
+  return { address_prefix: address, prefix_len: length === undefined ? whole : Number(length) };
 }
 
 function otherwise({ refused, outboundDefault }: MatcherInput): JsonMessage {

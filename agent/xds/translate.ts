@@ -11,6 +11,7 @@ import {
   passthroughCluster,
   undeclaredApplicationCluster,
 } from "./clusters.ts";
+import { redirectedInput, redirectedListener, redirectedShape, type Redirect } from "./bound-redirect.ts";
 import { loadAssignment } from "./endpoints.ts";
 import { exportName, gatewayListener, gatewayShape } from "./gateway.ts";
 import { httpProxyCluster, httpProxyListener, httpProxyRoutes, httpProxyShape, outsideCluster } from "./http-proxy.ts";
@@ -129,7 +130,28 @@ function boundOutboundResources(input: TranslateInput, seen: readonly VisiblePor
     remembered(bound, "http proxy", () => httpProxyCluster(bound)),
   );
   if (outboundDefault === "passthrough") put(resources.cds, outsideCluster);
+  if (bound.redirect !== undefined) addRedirected(resources, input, visible, { proxy, redirect: bound.redirect });
   return resources;
+}
+
+interface Redirected {
+  readonly proxy: BoundClass;
+  readonly redirect: Redirect;
+}
+
+function addRedirected(
+  resources: Resources,
+  { ir, settings: { outboundDefault } }: TranslateInput,
+  visible: readonly VisiblePort[],
+  { proxy, redirect }: Redirected,
+): void {
+  if (outboundDefault === "passthrough") put(resources.cds, passthroughCluster);
+  const addresses = ir.permissive ? "" : meshView(ir).addresses;
+  const outbound = redirectedInput({ visible, addresses, outboundDefault }, proxy.bound, redirect);
+  put(
+    resources.lds,
+    latest(outboundListeners, proxy, redirectedShape(outbound, redirect), () => redirectedListener(outbound, redirect)),
+  );
 }
 
 function isBound(proxy: SidecarClass): proxy is BoundClass {

@@ -35,6 +35,8 @@ export function workloadCommand(streams: Streams, endWith: (status: number) => v
     .option("--health <path|tcp>", "how the site's agent asks whether it is well")
     .addOption(siteDataOption())
     .option("--credential <dir>", "credential folder brought from the site, instead of --data")
+    .option("--redirect", "lead all that the program sends over TCP, and its DNS, into its sidecar (root, Linux)")
+    .option("--user <name>", "user of the program and its sidecar, when root starts them")
     .option("--dns-forward", "its DNS asks for other names at the machine's resolvers")
     .option("--envoy <path>", "Envoy to start (default: PATH, else one that is fetched)")
     .option("--print-systemd", "print a systemd unit for this command and end")
@@ -85,7 +87,8 @@ function tell({ credential, dns, sidecarPid, applicationPid }: Running, out: Out
   const document = { identity, httpProxy, dns, inboundAddresses, applications, sidecarPid, applicationPid };
   if (out.format === "json") out.result(document, "");
   out.say(`${namespace}/${name} runs as ${identity}`);
-  out.say(`its calls go out by the HTTP proxy http://${httpProxy.address}:${httpProxy.port}`);
+  if (sidecar.redirect !== undefined) out.say("all that it sends over TCP is led into its sidecar");
+  else out.say(`its calls go out by the HTTP proxy http://${httpProxy.address}:${httpProxy.port}`);
   const [names] = dns.map(({ address, port }) => `${address}:${port}`);
   if (names !== undefined) out.say(`names of services are answered by DNS at ${names}`);
   for (const { port, address, applicationPort } of applications) {
@@ -106,6 +109,8 @@ async function unit({ workload, from, envoy, dnsForward, command }: RunConfig, o
     ...(options.health === undefined ? [] : ["--health", options.health]),
     ...place,
     ...(dnsForward ? ["--dns-forward"] : []),
+    ...(workload.redirect ? ["--redirect"] : []),
+    ...(workload.user === "" ? [] : ["--user", workload.user]),
     ...(envoy === undefined ? [] : ["--envoy", resolve(envoy)]),
     "--",
     resolve(program),
@@ -113,9 +118,11 @@ async function unit({ workload, from, envoy, dnsForward, command }: RunConfig, o
   ];
   return systemdUnit({
     description: `Isthmus workload ${workload.namespace}/${workload.name}`,
-    user: userInfo().username,
+    // root starts it for the user that it names
+    user: workload.redirect || workload.user !== "" ? "root" : userInfo().username,
     workingDirectory: process.cwd(),
     command: own,
     stopSeconds: STOP_SECONDS,
+    delegate: workload.redirect,
   });
 }

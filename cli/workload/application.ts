@@ -3,6 +3,7 @@ import { access, constants, stat } from "node:fs/promises";
 import { delimiter, join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import type { BoundInput } from "../../agent/ir/inputs.ts";
+import type { DnsAddress } from "../dns/server.ts";
 import { startChild, type Child } from "../child-process.ts";
 
 /** As a shell says that a program was not found, or may not be run. */
@@ -42,11 +43,11 @@ export async function findApplication(name: string, env: NodeJS.ProcessEnv): Pro
 
 /**
  * Calls by HTTP go to the sidecar's proxy; loopback addresses are called as they are, for the sidecar listens there. Node's own
- * fetch looks at the variables only when it is told to. Pure.
+ * fetch looks at the variables only when it is told to. Where names are answered is said too, for a program with a resolver of its own. Pure.
  */
 export function applicationEnv(
   env: NodeJS.ProcessEnv,
-  { httpProxy }: Pick<BoundInput, "httpProxy">,
+  { httpProxy, dns }: Pick<BoundInput, "httpProxy"> & { readonly dns: DnsAddress | undefined },
 ): NodeJS.ProcessEnv {
   const proxy = `http://${httpProxy.address}:${httpProxy.port}`;
   const before = env["NO_PROXY"] ?? env["no_proxy"] ?? "";
@@ -54,6 +55,7 @@ export function applicationEnv(
   return {
     NODE_USE_ENV_PROXY: "1",
     ...env,
+    ...(dns === undefined ? {} : { ISTHMUS_DNS: `${dns.address}:${dns.port}` }),
     HTTP_PROXY: proxy,
     http_proxy: proxy,
     NO_PROXY: direct,

@@ -18,13 +18,13 @@ export interface WorkloadCredential extends CredentialFacts {
 /** The credential, as soon as it is there and names the wanted account. */
 export async function waitForCredential(
   dir: string,
-  { workload, from }: Pick<RunConfig, "workload" | "from">,
+  { workload, from, owner }: Pick<RunConfig, "workload" | "from"> & { readonly owner: number | undefined },
   clock: Clock,
   signal: AbortSignal,
 ): Promise<WorkloadCredential> {
   const deadline = clock.now() + WAIT_MS;
   for (;;) {
-    const facts = await readCredentialFolder(dir);
+    const facts = await readCredentialFolder(dir, owner);
     const objection = facts === undefined ? "is not there" : objectionTo(facts, workload);
     if (facts?.sidecar !== undefined && objection === undefined) return { ...facts, sidecar: facts.sidecar, dir };
     // a copied folder does not change by itself
@@ -42,7 +42,9 @@ export function objectionTo(facts: CredentialFacts, workload: Workload): string 
   if (facts.serviceAccount !== workload.serviceAccount) {
     return `is for the account ${facts.serviceAccount}, not for ${workload.serviceAccount}`;
   }
-  return facts.sidecar === undefined ? "is of a gateway, not of a workload" : undefined;
+  if (facts.sidecar === undefined) return "is of a gateway, not of a workload";
+  if (!workload.redirect || facts.sidecar.redirect !== undefined) return undefined;
+  return "has no redirect: its manifest needs spec.redirect: true, and the site a loopback range";
 }
 
 function noCredential(dir: string, from: RunConfig["from"], what: string): UserError {

@@ -23,8 +23,10 @@ async function start(blockStart: string): Promise<readonly string[]> {
   const { sidecar } = factsOf("cart", { inbound: 1, application: 2, httpProxy: 3 });
   if (sidecar === undefined) throw new Error("the facts of a workload have a sidecar");
   const loopback = { rangeStart: "127.81.0.0", blockStart };
-  dns = await startWorkloadDns({ dir, sidecar: { ...sidecar, loopback } }, { forward: false }, (line) =>
-    said.push(line),
+  dns = await startWorkloadDns(
+    { dir, sidecar: { ...sidecar, loopback } },
+    { forward: false, overIpv6: false },
+    (line) => said.push(line),
   );
   return said;
 }

@@ -20,20 +20,31 @@ export interface WorkloadDns {
   close(): Promise<void>;
 }
 
-/** Listens where it can and says where it cannot; names of others are asked for at the machine's resolvers when `forward`. */
+export interface DnsWish {
+  /** Names of others are asked for at the machine's resolvers. */
+  readonly forward: boolean;
+  /** On ::1 too, at any port that is free. */
+  readonly overIpv6: boolean;
+}
+
+/** Listens where it can and says where it cannot. */
 export async function startWorkloadDns(
   { sidecar, dir }: Pick<WorkloadCredential, "sidecar" | "dir">,
-  { forward }: { readonly forward: boolean },
+  { forward, overIpv6 }: DnsWish,
   say: (line: string) => void,
 ): Promise<WorkloadDns> {
   const address = sidecar.loopback.blockStart;
   const ask = forward ? systemResolvers({ resolvConfPath, own: new Set([address]) }) : undefined;
   const options = { names: namesOf(join(dir, credentialFile.hosts)), ask };
+  const wanted = [
+    ...(address === "" ? [] : [DNS_PORT, STANDARD_PORT].map((port) => ({ address, port }))),
+    ...(overIpv6 ? [{ address: "::1", port: 0 }] : []),
+  ];
   const servers: DnsServer[] = [];
-  for (const port of address === "" ? [] : [DNS_PORT, STANDARD_PORT]) {
-    const server = await startIfFree({ address, port }, options);
+  for (const at of wanted) {
+    const server = await startIfFree(at, options);
     if (server !== undefined) servers.push(server);
-    else if (port === DNS_PORT) say(`names are not answered: another program has ${address}:${port}`);
+    else if (at.port === DNS_PORT) say(`names are not answered: another program has ${address}:${DNS_PORT}`);
   }
   const close = async () => {
     await Promise.all(servers.map((server) => server.close()));

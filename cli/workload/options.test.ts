@@ -25,6 +25,8 @@ describe("what isthmus run is told", () => {
         service: "cart",
         ports: [],
         health: undefined,
+        redirect: false,
+        user: "",
       },
       from: { kind: "data", dir: "/data" },
       envoy: undefined,
@@ -83,6 +85,10 @@ describe("what isthmus run is told", () => {
 describe("the manifest of a workload that isthmus run declares", () => {
   it("says what the command line said, and which process it is", () => {
     const { workload } = parse({ port: ["8080=9090", "5432/tcp"], health: "/healthz" });
+    expect(parseRunOptions({ ...given, redirect: true }, ["app"]).workload.redirect).toBe(true);
+    expect(workloadManifest({ ...workload, redirect: true, user: "cart" }, 77)).toMatchObject({
+      spec: { redirect: true, user: "cart" },
+    });
     expect(workloadManifest(workload, 77)).toEqual({
       apiVersion: "isthmus.dev/v1alpha1",
       kind: "Workload",

@@ -14,6 +14,8 @@ export interface RunOptions {
   readonly credential?: string;
   readonly envoy?: string;
   readonly dnsForward?: boolean;
+  readonly redirect?: boolean;
+  readonly user?: string;
   readonly printSystemd?: boolean;
   readonly output: Format;
 }
@@ -35,6 +37,10 @@ export interface Workload {
   readonly service: string;
   readonly ports: readonly WorkloadPort[];
   readonly health: { readonly path: string } | "tcp" | undefined;
+  /** What it sends over TCP is led to its sidecar by the kernel. */
+  readonly redirect: boolean;
+  /** Owner of its credential; empty: the one that runs this program. */
+  readonly user: string;
 }
 
 export interface RunConfig {
@@ -75,7 +81,12 @@ export function parseRunOptions(options: RunOptions, command: readonly string[])
   };
   const from = credential === undefined ? { kind: "data", dir: options.data } : { kind: "credential", dir: credential };
   return {
-    workload: { ...workload, health: parseHealth(options.health, workload.ports) },
+    workload: {
+      ...workload,
+      health: parseHealth(options.health, workload.ports),
+      redirect: options.redirect === true,
+      user: options.user ?? "",
+    },
     from: from as RunConfig["from"],
     envoy: options.envoy,
     dnsForward: options.dnsForward === true,

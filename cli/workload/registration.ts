@@ -14,7 +14,7 @@ import type { Workload } from "./options.ts";
 
 /** Written as JSON, which is YAML: the manifest's author needs no YAML library. Pure. */
 export function workloadManifest(workload: Workload, pid: number): object {
-  const { namespace, name, serviceAccount, service, ports, health } = workload;
+  const { namespace, name, serviceAccount, service, ports, health, redirect, user } = workload;
   const [first] = ports;
   const spec = {
     serviceAccount,
@@ -26,6 +26,8 @@ export function workloadManifest(workload: Workload, pid: number): object {
       application: `127.0.0.1:${applicationPort}`,
     })),
     ...(health === undefined || first === undefined ? {} : { healthCheck: healthCheck(health, first.applicationPort) }),
+    ...(redirect ? { redirect } : {}),
+    ...(user === "" ? {} : { user }),
   };
   return {
     apiVersion: "isthmus.dev/v1alpha1",
@@ -101,7 +103,7 @@ async function registeredPid(path: string): Promise<number | undefined> {
 }
 
 /** Whether a manifest of the site declares it: it has a credential folder that no registration has brought about. */
-export async function isDeclared(dataDir: string, workload: Workload): Promise<boolean> {
+export async function isDeclared(dataDir: string, workload: Workload, uid: number | undefined): Promise<boolean> {
   if ((await registeredPid(registrationFile(dataDir, workload))) !== undefined) return false;
-  return (await readCredentialFolder(workloadFolder(dataDir, workload))) !== undefined;
+  return (await readCredentialFolder(workloadFolder(dataDir, workload), uid)) !== undefined;
 }

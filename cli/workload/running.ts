@@ -5,12 +5,14 @@ import type { Clock } from "../../shared/clock.ts";
 import { workloadFolder } from "../../agent/site/credential-folder.ts";
 import { endChild, exitStatus, hasEnded, signalGroup, type Child } from "../child-process.ts";
 import { prepareEnvoy, type MakeProxy } from "../envoy/prepare.ts";
-import { startEnvoy } from "../envoy/process.ts";
-import { applicationEnv, findApplication, startApplication } from "./application.ts";
+import { startEnvoy, type EnvoyCommand } from "../envoy/process.ts";
+import { checkMayRedirect } from "../redirect/redirect.ts";
+import { findApplication, startApplication } from "./application.ts";
 import { credentialGone, waitForCredential, type WorkloadCredential } from "./credential.ts";
-import { startWorkloadDns, type WorkloadDns } from "./dns.ts";
+import { choosePath, type NetworkPath } from "./network-path.ts";
 import type { RunConfig } from "./options.ts";
 import { checkDataFolder, deregister, isDeclared, register, taken } from "./registration.ts";
+import { checkMayRun, environmentOf, findUser, giveFolder, programAs, sidecarAs, type RunUser } from "./run-as.ts";
 import { openRunFolder, runFolderPath, type RunFolder } from "./run-folder.ts";
 import { drainSidecar, inboundSockets } from "./sidecar.ts";
 
@@ -33,7 +35,7 @@ export interface RunDeps {
 export interface Running {
   readonly credential: WorkloadCredential;
   /** Where names are answered. */
-  readonly dns: WorkloadDns["at"];
+  readonly dns: Awaited<ReturnType<NetworkPath["open"]>>;
   readonly sidecarPid: number | undefined;
   readonly applicationPid: number | undefined;
 }
@@ -44,15 +46,19 @@ export async function runWorkload(
   deps: RunDeps,
   { stop, kill }: { readonly stop: AbortSignal; readonly kill: AbortSignal },
 ): Promise<number> {
+  if (config.workload.redirect) checkMayRedirect();
+  const user = config.workload.user === "" ? undefined : await findUser(config.workload.user);
   const program = await findApplication(config.command[0] ?? "", deps.env);
   const from = { ...config.from, dir: resolve(config.from.dir) };
   const here: RunConfig = { ...config, from, command: [program, ...config.command.slice(1)] };
   if (from.kind === "data") await checkDataFolder(from.dir);
   const { namespace, name } = config.workload;
-  const path = runFolderPath(`${namespace}.${name}`, { from, env: deps.env, uid: process.getuid?.() ?? 0 });
+  // root's runtime folder is closed to the user that the sidecar will be
+  const env = user === undefined ? deps.env : { ...deps.env, XDG_RUNTIME_DIR: "" };
+  const path = runFolderPath(`${namespace}.${name}`, { from, env, uid: process.getuid?.() ?? 0 });
   const folder = await openRunFolder(path, (pid) => taken(config.workload, pid));
   try {
-    return await registered(here, folder, deps, { stop, kill });
+    return await registered({ config: here, user, folder }, deps, { stop, kill });
   } finally {
     await folder.remove();
   }
@@ -63,11 +69,19 @@ interface Stops {
   readonly kill: AbortSignal;
 }
 
-async function registered(config: RunConfig, folder: RunFolder, deps: RunDeps, stops: Stops): Promise<number> {
+interface Claimed {
+  readonly config: RunConfig;
+  /** Undefined: the one that runs this program. */
+  readonly user: RunUser | undefined;
+  readonly folder: RunFolder;
+}
+
+async function registered(claimed: Claimed, deps: RunDeps, stops: Stops): Promise<number> {
+  const { config, user, folder } = claimed;
   const { workload, from } = config;
   const dir = from.kind === "credential" ? from.dir : workloadFolder(from.dir, workload);
   // what a process that was killed had registered is not declared by anybody, though its credential may still be there
-  const own = from.kind === "data" && (folder.wasRegistered || !(await isDeclared(from.dir, workload)));
+  const own = from.kind === "data" && (folder.wasRegistered || !(await isDeclared(from.dir, workload, user?.uid)));
   if (own) {
     await folder.remember(true);
     await register(from.dir, workload);
@@ -84,8 +98,8 @@ async function registered(config: RunConfig, folder: RunFolder, deps: RunDeps, s
   try {
     const envoy = deps.findEnvoy();
     envoy.catch(() => undefined); // awaited below, after what is told first
-    credential = await waitForCredential(dir, config, deps.clock, stops.stop);
-    return await supervised({ config, folder, credential, envoy: await envoy, leave, fleetTold }, deps, stops);
+    credential = await waitForCredential(dir, { workload, from, owner: user?.uid }, deps.clock, stops.stop);
+    return await supervised({ ...claimed, credential, envoy: await envoy, leave, fleetTold }, deps, stops);
   } finally {
     await leave();
     // the next one of this name must not take what is about to be removed for its own
@@ -93,9 +107,7 @@ async function registered(config: RunConfig, folder: RunFolder, deps: RunDeps, s
   }
 }
 
-interface Supervised {
-  readonly config: RunConfig;
-  readonly folder: RunFolder;
+interface Supervised extends Claimed {
   readonly credential: WorkloadCredential;
   readonly envoy: string;
   /** Ends the registration. */
@@ -105,33 +117,53 @@ interface Supervised {
 }
 
 async function supervised(input: Supervised, deps: RunDeps, stops: Stops): Promise<number> {
-  const { config, folder, credential, envoy } = input;
+  const path = await choosePath(input.credential, input.config, deps.say);
+  try {
+    return await supervisedOn(path, input, deps, stops);
+  } finally {
+    await path.close();
+  }
+}
+
+async function supervisedOn(path: NetworkPath, input: Supervised, deps: RunDeps, stops: Stops): Promise<number> {
+  const { config, user, folder, credential, envoy } = input;
+  await Promise.all([envoy, config.command[0] ?? ""].map((program) => checkMayRun(user, program)));
   const plan = {
     program: envoy,
     facts: credential,
     credentialDir: credential.dir,
     configDir: folder.path,
-    needed: [...inboundSockets(credential.sidecar), socketText(credential.sidecar.httpProxy)],
+    needed: neededSockets(credential.sidecar),
     title: `the sidecar of ${credential.namespace}/${credential.name}`,
   };
-  const command = await prepareEnvoy(plan, deps.makeProxy);
+  const command = wrapped(await prepareEnvoy(plan, deps.makeProxy), (own) => path.sidecarCommand(sidecarAs(user, own)));
+  await giveFolder(user, folder.path);
   const sidecar = await startEnvoy(command, deps, stops.stop);
   const ending = new AbortController();
   const supervising = sidecar.run(ending.signal).catch((error: unknown) => {
     if (!ending.signal.aborted) throw error;
   });
-  let dns: WorkloadDns | undefined;
   try {
-    dns = await startWorkloadDns(credential, { forward: config.dnsForward }, deps.say);
-    const application = startApplication(config.command, applicationEnv(deps.env, credential.sidecar));
-    const running = { credential, dns: dns.at, sidecarPid: sidecar.pid(), applicationPid: application.process.pid };
+    const dns = await path.open();
+    const env = environmentOf(user, path.applicationEnv(deps.env));
+    const application = startApplication(path.applicationCommand(programAs(user, config.command)), env);
+    const running = { credential, dns, sidecarPid: sidecar.pid(), applicationPid: application.process.pid };
     if (!hasEnded(application)) deps.onReady(running);
     return await untilTheEnd(application, { ...input, adminSocket: command.adminSocket }, deps, stops);
   } finally {
-    await dns?.close();
     ending.abort(new Error("the workload has ended"));
     await supervising;
   }
+}
+
+function wrapped(envoy: EnvoyCommand, wrap: NetworkPath["sidecarCommand"]): EnvoyCommand {
+  const [program = "", ...args] = wrap([envoy.program, ...envoy.arguments]);
+  return { ...envoy, program, arguments: args };
+}
+
+function neededSockets(sidecar: WorkloadCredential["sidecar"]): readonly string[] {
+  const own = [sidecar.httpProxy, ...(sidecar.redirect === undefined ? [] : [sidecar.redirect])];
+  return [...inboundSockets(sidecar), ...own.map(socketText)];
 }
 
 function socketText({ address, port }: { readonly address: string; readonly port: number }): string {

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { credentialFile, workloadFolder } from "../../agent/site/credential-folder.ts";
+import { runCommand } from "../machine/command.ts";
 import { programOf, signalAll } from "../sites/process-table.ts";
 import type { SiteFleet } from "../sites/site-fleet.ts";
 import { importUrl, untilStatus } from "../stage/asking.ts";
@@ -129,6 +130,28 @@ describe("a workload", () => {
     });
   });
 
+  test("that says it is well and takes no connection costs no request", async () => {
+    const file = join(fleet.site("west").manifestsDir, `${namespace}.Workload.${replica}.json`);
+    const good = await readFile(file, "utf8");
+    const liar = JSON.parse(good) as { spec: { ports: { application?: string }[] } };
+    for (const port of liar.spec.ports) port.application = "127.0.0.1:1";
+    await writeFile(file, JSON.stringify(liar));
+    try {
+      await until("only the other replica to answer", 20_000, async () => {
+        const answers = await Promise.all(Array.from({ length: 6 }, () => client.request({ url, timeoutMs: 5_000 })));
+        return answers.every(({ status, headers }) => status === 200 && headers?.["x-shop-pod"] === "server-1");
+      });
+      const load = await client.load({ url, rps: 20, seconds: 4 });
+      expect(load.failed, JSON.stringify(load.failures)).toBe(0);
+    } finally {
+      await writeFile(file, good);
+    }
+    await until("both replicas to answer", 20_000, async () => {
+      const { headers } = await client.request({ url });
+      return headers?.["x-shop-pod"] === replica;
+    });
+  });
+
   test("of a name that runs already is refused, with the process that has it", async () => {
     const { dataDir } = fleet.site("west");
     const refusal = await fleet.product.refusal([...runs("--name", replica, "--data", dataDir), ...endless]);
@@ -163,6 +186,67 @@ describe("a workload", () => {
     await untilStatus(client, url, 200);
   });
 });
+
+/** What a program says of one call: `STATUS BODY`. */
+const oneCall = (options: string) =>
+  `require("node:http").get(${JSON.stringify(url)}, ${options}, (answer) => { answer.resume(); console.log(answer.statusCode); })`;
+
+describe("a program that knows no proxy", () => {
+  const alone = (name: string, ...more: readonly string[]) =>
+    [
+      "run",
+      "--account",
+      name,
+      "--namespace",
+      namespace,
+      "--name",
+      `${name}-alone`,
+      "--data",
+      dataDir(),
+      ...more,
+    ] as const;
+  const dataDir = () => fleet.site("east").dataDir;
+  const program = (text: string) => ["--", process.execPath, "-e", text];
+
+  test("calls an import by the name that the DNS beside it answers", async () => {
+    const resolver = `const { Resolver } = require("node:dns"); const at = new Resolver(); at.setServers([process.env.ISTHMUS_DNS]);`;
+    const lookup = `{ lookup: (host, _options, done) => at.resolve4(host, (error, found) => done(error, found && found.map((address) => ({ address, family: 4 })))) }`;
+    expect(await fleet.product.isthmus([...alone("client"), ...program(resolver + oneCall(lookup))])).toBe("200\n");
+  });
+
+  describe.skipIf(process.getuid?.() !== 0)("and is redirected by the kernel (root)", () => {
+    test("calls an import by its name, with its identity", async () => {
+      expect(await fleet.product.isthmus([...alone("client", "--redirect"), ...program(oneCall("{}"))])).toBe("200\n");
+      expect(await fleet.product.isthmus([...alone("server", "--redirect"), ...program(oneCall("{}"))])).toBe("403\n");
+    });
+
+    test("leaves nothing behind when it is stopped, nor when it is killed and another one runs", async () => {
+      const started = async () => {
+        await fleet.processes.isthmus("redirected", [...alone("client", "--redirect"), ...endless]);
+        const [run] = await fleet.processes.family("redirected");
+        const pid = run?.pid ?? 0;
+        await until("the redirect", 30_000, async () => (await redirectsOf(pid)).length === 2);
+        return pid;
+      };
+      const stopped = await started();
+      process.kill(stopped, "SIGINT");
+      await until("its end", 30_000, async () => !(await fleet.processes.isRunning("redirected")));
+      expect(await redirectsOf(stopped)).toEqual([]);
+      const killed = await started();
+      await fleet.processes.killAlone("redirected");
+      expect(await redirectsOf(killed)).toHaveLength(2);
+      await fleet.product.isthmus([...alone("client", "--redirect"), ...program("")]);
+      expect(await redirectsOf(killed)).toEqual([]);
+    });
+  });
+});
+
+/** Table and control group that the process of this number made. */
+async function redirectsOf(pid: number): Promise<readonly string[]> {
+  const groups = "mount -t cgroup2 none /sys/fs/cgroup && find /sys/fs/cgroup -name 'isthmus_run_*'";
+  const said = await runCommand("unshare", ["--mount", "sh", "-c", `nft list tables inet; ${groups}`]);
+  return said.split("\n").filter((line) => line.includes(`isthmus_run_`) && line.includes(`_${pid}_`));
+}
 
 describe("a site", () => {
   test("whose port is taken says so", async () => {

@@ -45,7 +45,8 @@ export class BoundMember {
     writeResources(this.dir, translate(ir, read, this.#trust, settings));
   }
 
-  async startProxy(): Promise<void> {
+  /** `wrap` makes the proxy's command another one, such as one in a control group. */
+  async startProxy(wrap = (command: readonly string[]) => command): Promise<void> {
     const agent = { host: "127.0.0.1", port: 15128 };
     const locality = { region: "", zone: "" };
     const facts = { cluster: "east", fleetDomain, namespace: "shop", name: this.name, agent, locality, sidecar: {} };
@@ -55,7 +56,7 @@ export class BoundMember {
     this.adminSocketPath = adminSocketPath;
     const bootstrap = JSON.parse(files["envoy.json"] ?? "") as JsonMessage;
     writeFileSync(join(this.dir, "envoy.json"), JSON.stringify(fedFromFiles(bootstrap, this.dir)));
-    const running = start([this.#envoy, ...given]);
+    const running = start(wrap([this.#envoy, ...given]));
     this.proxy = running;
     await eventually(`the sidecar of ${this.name} is ready`, async () => {
       const warming = await this.stat("listener_manager.total_listeners_warming");
