@@ -6,6 +6,8 @@ import { exportConditions } from "./ir/export-conditions.ts";
 import { selectImports } from "./ir/imports.ts";
 import { createExportWriter } from "./kube/export-conditions.ts";
 import type { Kube } from "./kube/kube.ts";
+import { createConversionWriter } from "./kube/conversion-bundle.ts";
+import { createPolicyConditionWriter } from "./kube/policy-conditions.ts";
 import { createMembershipWriter } from "./kube/membership-config-map.ts";
 import { createEventWriter } from "./kube/object-events.ts";
 import { createImportsWriter } from "./kube/service-imports.ts";
@@ -33,8 +35,10 @@ export function createLeader({ kube, copy, membership }: LeaderDeps): Kubernetes
   const imports = createImportsWriter(kube);
   const exports = createExportWriter(kube);
   const events = createEventWriter(kube);
+  const policies = createPolicyConditionWriter(kube);
   const trust = createTrustWriter(kube);
   const webhook = createWebhookWriter(kube);
+  const conversion = createConversionWriter(kube);
   const joined = createMembershipWriter(kube);
   const registry = createWriter<RemoteState>({
     ...kube,
@@ -46,11 +50,15 @@ export function createLeader({ kube, copy, membership }: LeaderDeps): Kubernetes
   });
   let webhookBundle: string | undefined;
   return {
-    tasks: [imports, exports, events, trust, webhook, joined, registry].map((writer) => writer.task),
+    tasks: [imports, exports, events, policies, trust, webhook, conversion, joined, registry].map(
+      (writer) => writer.task,
+    ),
     settled: ({ problems, inputs }, { connected, acknowledged }) => {
       imports.want({ imports: selectImports(inputs), hubConnected: connected });
       exports.want(exportConditions(inputs, acknowledged));
-      events.want([...problems, ...kube.problems()]);
+      const all = [...problems, ...kube.problems()];
+      events.want(all);
+      policies.want(all);
       // what these write depends on namespaces and on what others did to our objects, so they look after every change
       trust.want(rootsPem());
       joined.want({ cluster, fleetDomain });
@@ -59,6 +67,7 @@ export function createLeader({ kube, copy, membership }: LeaderDeps): Kubernetes
     webhookBundle: (pem) => {
       webhookBundle = pem;
       webhook.want(pem);
+      conversion.want(pem);
     },
     remote: (state) => registry.want(state),
     problems: () => imports.problems(),

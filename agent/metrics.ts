@@ -47,7 +47,7 @@ export function createAgentMetrics(): AgentMetrics {
     admissions: new Counter({
       registers,
       name: "isthmus_agent_admissions_total",
-      help: "answers of the injector",
+      help: "answers of the webhook: of the injector, and to conversions of SMI objects",
       labelNames: ["outcome"],
     }),
     problems: new Gauge({

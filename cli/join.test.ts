@@ -37,10 +37,12 @@ interface FakeCluster {
   readonly reachable?: boolean;
   /** What `kubectl create` of the CRDs says; empty: it makes them. */
   readonly crds?: string;
+  /** CRDs that an earlier join made. */
+  readonly ownCrds?: readonly string[];
 }
 
 function fakePrograms(cluster: FakeCluster): void {
-  const { pods = [], joinedAs, logs = "", helm = "exit 0", reachable = true, crds = "" } = cluster;
+  const { pods = [], joinedAs, logs = "", helm = "exit 0", reachable = true, crds = "", ownCrds = [] } = cluster;
   writeFileSync(join(folder, "pods"), pods.map((line) => `${line}\n`).join(""));
   writeFileSync(join(folder, "logs"), logs);
   const away = "echo 'Unable to connect to the server: dial tcp: i/o timeout' >&2; exit 1";
@@ -51,6 +53,8 @@ function fakePrograms(cluster: FakeCluster): void {
     `*"get --raw"*) ${reachable ? "echo ok" : away};;`,
     `*"get secret"*) ${secret};;`,
     `create*crds*) ${crds === "" ? "exit 0" : `echo '${crds}' >&2; exit 1`};;`,
+    `*"get customresourcedefinitions"*) ${ownCrds.map((name) => `echo crd/${name}`).join("; ")};;`,
+    `*"--field-manager isthmus-join --filename /"*) ;;`,
     `*apply*) cat > ${folder}/applied;;`,
     `*"get pods"*) cat ${folder}/pods; exec sleep 60;;`,
     `*logs*) cat ${folder}/logs;;`,
@@ -201,10 +205,16 @@ describe("a join", () => {
   it("of a cluster that is a member already brings its agent up to date", async () => {
     const pods = [podLine({ ready: true }), podLine({ part: "isthmus-gateway", ready: true })];
     const crds = "Error from server (AlreadyExists): serviceexports already exists";
-    fakePrograms({ pods, joinedAs: "east", crds });
-    const { status, stderr } = await joinEast();
-    expect(status).toBe(0);
+    fakePrograms({ pods, joinedAs: "east", crds, ownCrds: ["trafficsplits.split.smi-spec.io"] });
+    const { status, stderr, calls } = await joinEast();
+    expect({ status, stderr }).toMatchObject({ status: 0 });
     expect(stderr).toContain("is a member already");
+    const updates = calls.split("\n").filter((line) => line.includes("--filename /") && line.includes(" apply "));
+    expect(updates).toHaveLength(1);
+    expect(updates[0]).toMatch(
+      /--force-conflicts .*isthmus-join --filename \S*split\.smi-spec\.io_trafficsplits\.yaml$/,
+    );
+    expect(stderr).toContain("serviceexports.multicluster.x-k8s.io was made by somebody else and stays as it is");
   });
 
   it("without helm on PATH names it", async () => {

@@ -42,6 +42,7 @@ const watched: readonly Omit<Row, "verbs" | "usedBy">[] = [
   { group: smi.access, resource: "traffictargets", why: "who may call whom" },
   { group: smi.specs, resource: "httproutegroups", why: "with which requests" },
   { group: smi.specs, resource: "tcproutes", why: "on which ports" },
+  { group: smi.specs, resource: "udproutes", why: "rules that name none" },
   { group: smi.split, resource: "trafficsplits", why: "which backends stand for a service" },
   { group: "", resource: "serviceaccounts", why: "policy that names an account which does not exist" },
   { group: "", resource: "configmaps", names: ["isthmus-trust"], why: "where the fleet's roots are already" },
@@ -131,6 +132,39 @@ const written: readonly Row[] = [
   },
 ];
 
+const conversions: Row = {
+  group: "apiextensions.k8s.io",
+  resource: "customresourcedefinitions",
+  names: [
+    "traffictargets.access.smi-spec.io",
+    "httproutegroups.specs.smi-spec.io",
+    "tcproutes.specs.smi-spec.io",
+    "trafficsplits.split.smi-spec.io",
+  ],
+  verbs: ["get", "patch"],
+  usedBy: "agent/kube/conversion-bundle.ts",
+  why: "where objects of older versions are converted, and whom to trust there",
+};
+
+const seldomUsed = {
+  verbs: ["patch"],
+  why: "a cluster that has an object of this kind",
+  coveredBy: "agent/kube/policy-conditions.test.ts#says on every kind of SMI object what became of it",
+} as const;
+
+const policyStatus: readonly Row[] = [
+  { group: smi.access, resource: "traffictargets/status" },
+  { group: smi.specs, resource: "httproutegroups/status" },
+  { group: smi.specs, resource: "tcproutes/status", rare: seldomUsed },
+  { group: smi.specs, resource: "udproutes/status", rare: seldomUsed },
+  { group: smi.split, resource: "trafficsplits/status", rare: seldomUsed },
+].map((each): Row => ({
+  ...each,
+  verbs: ["patch"],
+  usedBy: "agent/kube/policy-conditions.ts",
+  why: "conditions: accepted, in conflict, what it names and is not there",
+}));
+
 const inSystemNamespace: readonly Row[] = [
   {
     group: "",
@@ -193,6 +227,6 @@ export const grants: readonly Grant[] = [
     ...row,
     ...{ account, scope: "cluster", verbs: ["list", "watch"], usedBy: "agent/kube/feeds.ts" },
   })),
-  ...written.map((row): Grant => ({ ...row, account, scope: "cluster" })),
+  ...[...written, ...policyStatus, conversions].map((row): Grant => ({ ...row, account, scope: "cluster" })),
   ...inSystemNamespace.map((row): Grant => ({ ...row, account, scope: "system" })),
 ];

@@ -6,7 +6,7 @@ import type { NamespaceFacts } from "./decide.ts";
 import { applyPatch } from "./testing/json-patch.ts";
 import { someSettings } from "./testing/settings.ts";
 import { ensureWebhookTrust, type WebhookTrust } from "./webhook-ca.ts";
-import { startWebhookServer, type AdmissionOutcome, type WebhookServer } from "./webhook-server.ts";
+import { startWebhookServer, type WebhookOutcome, type WebhookServer } from "./webhook-server.ts";
 
 const serverName = "isthmus-agent.isthmus-system.svc";
 
@@ -17,7 +17,7 @@ function newTrust(): Promise<WebhookTrust> {
 
 let trust: WebhookTrust;
 let server: WebhookServer;
-let outcomes: [AdmissionOutcome, string][];
+let outcomes: [WebhookOutcome, string][];
 let lines: string[];
 let namespaces: Record<string, NamespaceFacts | Error>;
 

@@ -1,4 +1,5 @@
-// The HTTPS server that the API server asks about new pods (POST /inject). It only carries: parse, decide, answer. Sizes and
+// The HTTPS server that the API server asks about new pods (POST /inject) and for SMI objects in another version (POST
+// /convert). It only carries: parse, decide, answer. Sizes and
 // times are bounded; whatever comes in, the answer is a review or a 4xx, as a 5xx under failurePolicy Fail stops every rollout.
 // Serves the certificate it was given last: a renewal needs no restart and closes no connection.
 import { createServer, type Server } from "node:https";
@@ -7,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import type { Log } from "../../shared/log.ts";
 import type { Problem } from "../../shared/result.ts";
 import { allowed, denied, parseReview, type AdmissionAnswer, type AdmissionRequest } from "./admission-review.ts";
+import { answerConversion, type ConversionAnswer } from "./conversion-review.ts";
 import { decideInjection, type NamespaceFacts } from "./decide.ts";
 import { parsePodToInject } from "./pod.ts";
 import type { InjectionSettings } from "./settings.ts";
@@ -17,7 +19,7 @@ export interface ServingCertificate {
   readonly chainPem: string;
 }
 
-export type AdmissionOutcome = "injected" | "skipped" | "denied" | "malformed" | "failed";
+export type WebhookOutcome = "injected" | "skipped" | "denied" | "converted" | "unconvertible" | "malformed" | "failed";
 
 export interface WebhookOptions {
   readonly port: number;
@@ -29,7 +31,7 @@ export interface WebhookOptions {
    * read from the API server, else the first pods of a new namespace would stay outside the mesh. undefined when it does not exist.
    */
   readonly namespace: (name: string, signal: AbortSignal) => Promise<NamespaceFacts | undefined>;
-  readonly observe: (outcome: AdmissionOutcome, detail: string, ms: number) => void;
+  readonly observe: (outcome: WebhookOutcome, detail: string, ms: number) => void;
   readonly log: Log;
 }
 
@@ -41,32 +43,34 @@ export interface WebhookServer {
 }
 
 /** An object in etcd has at most 1.5 MiB; a review holds it once (create) and is JSON. */
-const MAX_BODY_BYTES = 4 * 1024 * 1024;
+const MAX_REVIEW_BYTES = 4 * 1024 * 1024;
+/** The API server converts object by object; a list of a few is no mistake. */
+const MAX_CONVERSION_BYTES = 16 * 1024 * 1024;
 /** The API server waits 10 s by default (30 at most); a reader slower than this holds a connection for nothing. */
 const REQUEST_TIMEOUT_MS = 10_000;
 const MAX_CONNECTIONS = 1_000;
+/** For answers under way at the end. An API server also opens connections on which it never asks, and those do not count as idle. */
+const CLOSING_MS = 1_000;
 
 interface Handled {
-  readonly outcome: AdmissionOutcome;
+  readonly outcome: WebhookOutcome;
   readonly detail: string;
   readonly status: number;
-  readonly body: AdmissionAnswer | { readonly message: string };
+  readonly body: AdmissionAnswer | ConversionAnswer | { readonly message: string };
 }
 
 function refuse(status: number, message: string): Handled {
   return { outcome: "malformed", detail: String(status), status, body: { message } };
 }
 
-function tooLarge(): Handled {
-  return refuse(413, `the request is larger than ${MAX_BODY_BYTES} bytes`);
-}
-
-async function readBody(request: IncomingMessage): Promise<string | undefined> {
+async function readBody(request: IncomingMessage, maxBytes: number): Promise<string | undefined> {
+  // no byte is taken of what says itself that it is too large
+  if (Number(request.headers["content-length"] ?? 0) > maxBytes) return undefined;
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > MAX_BODY_BYTES) return undefined;
+    if (size > maxBytes) return undefined;
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString("utf8");
@@ -94,18 +98,31 @@ async function handlePod(request: AdmissionRequest, options: WebhookOptions): Pr
   return { outcome: "skipped", detail: decided.value.reason, status: 200, body };
 }
 
+interface Endpoint {
+  readonly maxBytes: number;
+  readonly answer: (text: string, options: WebhookOptions) => Handled | Promise<Handled>;
+}
+
+const endpoints: ReadonlyMap<string, Endpoint> = new Map<string, Endpoint>([
+  ["/inject", { maxBytes: MAX_REVIEW_BYTES, answer: answerReview }],
+  ["/convert", { maxBytes: MAX_CONVERSION_BYTES, answer: answerConversionReview }],
+]);
+
 async function handle(request: IncomingMessage, options: WebhookOptions): Promise<Handled> {
-  if (request.url?.split("?", 1)[0] !== "/inject") return refuse(404, "the injector answers on /inject");
-  if (request.method !== "POST") return refuse(405, "send an AdmissionReview by POST");
+  const endpoint = endpoints.get(request.url?.split("?", 1)[0] ?? "");
+  if (endpoint === undefined) return refuse(404, "the agent answers on /inject and /convert");
+  if (request.method !== "POST") return refuse(405, "send a review by POST");
   if (!/^application\/json\b/.test(request.headers["content-type"] ?? "")) {
     return refuse(415, "send application/json");
   }
-  if (Number(request.headers["content-length"] ?? 0) > MAX_BODY_BYTES) return tooLarge();
-  const text = await readBody(request);
-  if (text === undefined) return tooLarge();
+  const text = await readBody(request, endpoint.maxBytes);
+  if (text === undefined) return refuse(413, `the request is larger than ${endpoint.maxBytes} bytes`);
+  return await endpoint.answer(text, options);
+}
+
+async function answerReview(text: string, options: WebhookOptions): Promise<Handled> {
   const review = parseReview(text);
-  if (!review.ok)
-    return refuse(400, review.error.map(({ field, message }) => `${field ?? "body"}: ${message}`).join("; "));
+  if (!review.ok) return malformed(review.error);
   try {
     return await handlePod(review.value, options);
   } catch (error) {
@@ -115,6 +132,18 @@ async function handle(request: IncomingMessage, options: WebhookOptions): Promis
     const body = denied(review.value.uid, [{ code: "ISTHMUS_INJECTION_FAILED", message }]);
     return { outcome: "failed", detail: "exception", status: 200, body };
   }
+}
+
+function answerConversionReview(text: string): Handled {
+  const answer = answerConversion(text);
+  if (!answer.ok) return malformed(answer.error);
+  const { result } = answer.value.response;
+  const outcome = result.status === "Success" ? "converted" : "unconvertible";
+  return { outcome, detail: "", status: 200, body: answer.value };
+}
+
+function malformed(problems: readonly Problem[]): Handled {
+  return refuse(400, problems.map(({ field, message }) => `${field ?? "body"}: ${message}`).join("; "));
 }
 
 function send(response: ServerResponse, handled: Handled): void {
@@ -169,7 +198,9 @@ export async function startWebhookServer(options: WebhookOptions): Promise<Webho
     close: async () => {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
       server.closeIdleConnections();
+      const rest = setTimeout(() => server.closeAllConnections(), CLOSING_MS);
       await closed;
+      clearTimeout(rest);
     },
   };
 }

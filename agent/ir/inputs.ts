@@ -114,6 +114,8 @@ export interface TrafficTargetInput {
   readonly rules: readonly { readonly kind: string; readonly name: string; readonly matches: readonly string[] }[];
   /** Annotation isthmus.dev/source-clusters: [] = local cluster only; ["*"] = every member. */
   readonly sourceClusters: readonly string[];
+  /** The one port of the pods that it opens, whatever its rules open besides (access v1alpha1 and v1alpha2). */
+  readonly destinationPort?: number;
 }
 
 export interface HttpMatchInput {
@@ -181,6 +183,8 @@ export interface MeshInputs {
   readonly httpRouteGroups: readonly HttpRouteGroupInput[];
   readonly tcpRoutes: readonly TcpRouteInput[];
   readonly trafficSplits: readonly TrafficSplitInput[];
+  /** To find rules that name none. Absent: not known, nothing is said. */
+  readonly udpRoutes?: readonly TcpRouteInput[];
   /** Every service account here, to find policy that names none. Absent: not known, nothing is said. */
   readonly serviceAccounts?: readonly AccountInput[];
   /** Records of other members (never our own). */

@@ -158,6 +158,29 @@ describe("what the rules of one target grant", () => {
   });
 });
 
+describe("a destination that names a port", () => {
+  test.each<[string, TrafficTargetInput["rules"], readonly number[] | "nothing"]>([
+    ["opens requests there alone", [{ ...http, matches: [] }], [5432]],
+    ["opens it alone of any port", [{ ...tcp, name: "any", matches: [] }], [5432]],
+    ["opens it where a route does", [{ ...tcp, matches: [] }], [5432]],
+  ])("%s", (_what, rules, ports) => {
+    expect(built({ rules, destinationPort: 5432 }).grants[0]?.ports).toEqual(ports);
+  });
+
+  test("opens nothing where no route opens it", () => {
+    expect(built({ rules: [{ ...tcp, matches: [] }], destinationPort: 80 }).grants).toEqual([]);
+  });
+});
+
+test("a rule that names a UDPRoute which is not there says so, where that is known", () => {
+  const target = aTarget({ rules: [{ kind: "UDPRoute", name: "dns", matches: [] }] });
+  const codes = (udpRoutes: MeshInputs["udpRoutes"]) =>
+    buildIr(someInputs({ trafficTargets: [target], ...(udpRoutes && { udpRoutes }) })).problems.map(({ code }) => code);
+  expect(codes(undefined)).toEqual(["ISTHMUS_UDP_NOT_ENFORCED"]);
+  expect(codes([])).toEqual(["ISTHMUS_UDP_NOT_ENFORCED", "ISTHMUS_UNRESOLVED_RULE"]);
+  expect(codes([aTcpRoute({ name: "dns" })])).toEqual(["ISTHMUS_UDP_NOT_ENFORCED"]);
+});
+
 describe("who is granted", () => {
   const account = (name: string, namespace = "shop") => ({ kind: "ServiceAccount", namespace, name });
   const rows: readonly [string, Partial<TrafficTargetInput>, string[], string[]][] = [

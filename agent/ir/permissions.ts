@@ -16,6 +16,8 @@ type Rule = TrafficTargetInput["rules"][number];
 export interface RouteIndex {
   readonly httpRouteGroups: ReadonlyMap<string, HttpRouteGroupInput>;
   readonly tcpRoutes: ReadonlyMap<string, TcpRouteInput>;
+  /** Absent: not known. */
+  readonly udpRoutes?: ReadonlyMap<string, TcpRouteInput> | undefined;
 }
 
 interface Resolved<T> {
@@ -134,6 +136,16 @@ function portsOf(target: TrafficTargetInput, routes: RouteIndex): Resolved<reado
   return { value: ports.size === 0 ? "none" : [...ports].sort((a, b) => a - b), problems };
 }
 
+/** An older version's destination names one port: it restricts what the rules open, and opens nothing by itself. */
+function withinDestinationPort(
+  target: TrafficTargetInput,
+  ports: readonly number[] | "none" | undefined,
+): readonly number[] | "none" {
+  const { destinationPort } = target;
+  if (destinationPort === undefined || ports === "none") return ports ?? [];
+  return ports === undefined || ports.length === 0 || ports.includes(destinationPort) ? [destinationPort] : "none";
+}
+
 /** Matches of all HTTPRouteGroups: undefined when there is none; [] when none of them resolves. */
 function httpOf(target: TrafficTargetInput, routes: RouteIndex): Resolved<readonly HttpMatchIr[] | undefined> {
   const problems: Problem[] = [];
@@ -157,12 +169,14 @@ function httpOf(target: TrafficTargetInput, routes: RouteIndex): Resolved<readon
   return { value: [...byText.entries()].sort(([a], [b]) => compareText(a, b)).map(([, match]) => match), problems };
 }
 
-function checkRuleKinds(target: TrafficTargetInput): readonly Problem[] {
+function checkRuleKinds(target: TrafficTargetInput, { udpRoutes }: RouteIndex): readonly Problem[] {
   return target.rules.flatMap((rule, index) => {
     if (rule.kind === "HTTPRouteGroup" || rule.kind === "TCPRoute") return [];
     const field = `spec.rules[${index}].kind`;
     if (rule.kind === "UDPRoute") {
+      const missing = udpRoutes?.has(`${target.namespace}/${rule.name}`) === false;
       return [
+        ...(missing ? [unresolved(target, rule, index)] : []),
         problemOn(
           target,
           "ISTHMUS_UDP_NOT_ENFORCED",
@@ -189,8 +203,9 @@ export function resolveTarget(target: TrafficTargetInput, routes: RouteIndex, lo
   const sources = sourcesOf(target, localCluster);
   const ports = portsOf(target, routes);
   const http = httpOf(target, routes);
-  const problems = [...sources.problems, ...checkRuleKinds(target), ...ports.problems, ...http.problems];
-  if (ports.value === "none" || sources.value.length === 0) return { value: undefined, problems };
+  const problems = [...sources.problems, ...checkRuleKinds(target, routes), ...ports.problems, ...http.problems];
+  const opened = withinDestinationPort(target, ports.value);
+  if (opened === "none" || sources.value.length === 0) return { value: undefined, problems };
   // HTTP alone, and no match of it resolves
   if (ports.value === undefined && (http.value ?? []).length === 0) return { value: undefined, problems };
   const grant: GrantIr = {
@@ -198,7 +213,7 @@ export function resolveTarget(target: TrafficTargetInput, routes: RouteIndex, lo
     sources: sources.value,
     destinationNamespace: target.namespace,
     destinationServiceAccount: target.destination.name,
-    ports: ports.value ?? [],
+    ports: opened,
     http: http.value ?? "any",
   };
   return { value: ports.value === undefined ? grant : { ...grant, tcp: true }, problems };
@@ -213,6 +228,7 @@ function indexBy<T extends { readonly namespace: string; readonly name: string }
 function referencesOf(target: TrafficTargetInput, routes: RouteIndex): readonly unknown[] {
   return target.rules.map((rule) => {
     const key = `${target.namespace}/${rule.name}`;
+    if (rule.kind === "UDPRoute") return routes.udpRoutes?.has(key);
     return rule.kind === "TCPRoute" ? routes.tcpRoutes.get(key) : routes.httpRouteGroups.get(key);
   });
 }
@@ -271,10 +287,12 @@ function resolveAll(
 
 /** All grants by namespace and name of their target. */
 export function buildGrants(memory: Memory, inputs: MeshInputs): Grants {
-  const { cluster, trafficTargets, httpRouteGroups, tcpRoutes } = inputs;
-  const routes = stage(memory, routesTopic, [httpRouteGroups, tcpRoutes], () => {
-    return { httpRouteGroups: indexBy(httpRouteGroups), tcpRoutes: indexBy(tcpRoutes) };
-  });
+  const { cluster, trafficTargets, httpRouteGroups, tcpRoutes, udpRoutes } = inputs;
+  const routes = stage(memory, routesTopic, [httpRouteGroups, tcpRoutes, udpRoutes], () => ({
+    httpRouteGroups: indexBy(httpRouteGroups),
+    tcpRoutes: indexBy(tcpRoutes),
+    udpRoutes: udpRoutes && indexBy(udpRoutes),
+  }));
   const ordered = stage(memory, orderTopic, [trafficTargets], (_, last) =>
     sortedAfter(last, trafficTargets, compareObjects),
   );

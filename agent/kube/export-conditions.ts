@@ -1,23 +1,17 @@
 // Shows on every ServiceExport whether it is valid, ready and free of conflicts (KEP-1645). The composition root says what
 // holds; this file writes it where it differs, and keeps the times of conditions that did not change. Run as leader.
 import { isApiError } from "./api-error.ts";
-import { fieldOf, sameValue, stringOf, type JsonObject } from "./json.ts";
+import { changedConditions, type Condition } from "./condition.ts";
 import type { Kube } from "./kube.ts";
 import { apiVersionOf } from "./resources.ts";
-import { conditionOf } from "./service-import-bodies.ts";
 import { createWriter, type Writer } from "./writer.ts";
 
-export interface Condition {
-  readonly type: "Valid" | "Ready" | "Conflict";
-  readonly status: "True" | "False" | "Unknown";
-  readonly reason: string;
-  readonly message: string;
-}
+export type ExportCondition = Condition & { readonly type: "Valid" | "Ready" | "Conflict" };
 
 export interface ExportConditions {
   readonly namespace: string;
   readonly name: string;
-  readonly conditions: readonly Condition[];
+  readonly conditions: readonly ExportCondition[];
 }
 
 /** An export without a wish keeps the conditions it has: silence is no statement. */
@@ -38,10 +32,9 @@ async function writeConditions(kube: Kube, item: ExportConditions): Promise<void
   const resource = kube.served("ServiceExport");
   const present = kube.stores.exports.get(item.namespace, item.name);
   if (resource === undefined || present === undefined) return;
-  const nowText = new Date(kube.clock.now()).toISOString().replace(/\.\d{3}Z$/, "Z");
-  const status = { conditions: present.aside };
-  const conditions = item.conditions.map((condition) => conditionBody(condition, present.generation, status, nowText));
-  if (conditions.every((condition) => sameValue(condition, conditionOf(status, stringOf(condition["type"]))))) return;
+  const { generation, aside } = present;
+  const conditions = changedConditions(item.conditions, aside, { generation, nowMs: kube.clock.now() });
+  if (conditions === undefined) return;
   const { namespace, name } = item;
   const metadata = { namespace, name, uid: present.uid }; // the uid: not a later export of the same name
   const at = { resource, namespace, name, subresource: "status" as const };
@@ -55,11 +48,4 @@ async function writeConditions(kube: Kube, item: ExportConditions): Promise<void
     // deleted, or made again, meanwhile: its next version brings the next wish
     if (!isApiError(error, "not-found", "conflict")) throw error;
   }
-}
-
-function conditionBody(condition: Condition, generation: number, status: JsonObject, nowText: string): JsonObject {
-  const before = conditionOf(status, condition.type);
-  const since = stringOf(fieldOf(before, "lastTransitionTime"));
-  const kept = fieldOf(before, "status") === condition.status && since !== "";
-  return { ...condition, observedGeneration: generation, lastTransitionTime: kept ? since : nowText };
 }

@@ -116,23 +116,23 @@ function makeStores(touch: (kind: string) => void) {
   function store<R>(kind: string, parse: StoreOptions<R, undefined>["parse"]): ObjectStore<R> {
     return createStore({ kind, parse, onChange: () => touch(kind), aside: () => undefined });
   }
+  /** The conditions as they stand are kept aside: whoever writes them compares. */
+  function storeWithStatus<R>(kind: string, parse: StoreOptions<R, unknown>["parse"]): ObjectStore<R, unknown> {
+    const aside = (object: unknown) => fieldOf(object, "status", "conditions");
+    return createStore({ kind, parse, onChange: () => touch(kind), aside });
+  }
   return {
     namespaces: store("Namespace", parseNamespace),
     services: store("Service", parseService),
     slices: store("EndpointSlice", parseEndpointSlice),
     pods: store("Pod", parsePod),
-    /** The status as it stands is kept aside: the writer of conditions compares with it. */
-    exports: createStore({
-      kind: "ServiceExport",
-      parse: parseServiceExport,
-      onChange: () => touch("ServiceExport"),
-      aside: (object) => fieldOf(object, "status", "conditions"),
-    }),
+    exports: storeWithStatus("ServiceExport", parseServiceExport),
     imports: store("ServiceImport", parseServiceImport),
-    trafficTargets: store("TrafficTarget", parseTrafficTarget),
-    httpRouteGroups: store("HTTPRouteGroup", parseHttpRouteGroup),
-    tcpRoutes: store("TCPRoute", parseTcpRoute),
-    trafficSplits: store("TrafficSplit", parseTrafficSplit),
+    trafficTargets: storeWithStatus("TrafficTarget", parseTrafficTarget),
+    httpRouteGroups: storeWithStatus("HTTPRouteGroup", parseHttpRouteGroup),
+    tcpRoutes: storeWithStatus("TCPRoute", parseTcpRoute),
+    udpRoutes: storeWithStatus("UDPRoute", parseTcpRoute),
+    trafficSplits: storeWithStatus("TrafficSplit", parseTrafficSplit),
     serviceAccounts: store("ServiceAccount", parseServiceAccount),
     trust: store("ConfigMap", parseTrustConfigMap),
     gateway: store("GatewayService", parseGatewayService),
@@ -164,10 +164,11 @@ function feedTable(names: FeedNames): readonly FeedRow[] {
       store: "imports",
       options: { resources: [resources.serviceImports, resources.serviceImportsAlpha] },
     },
-    { kind: "TrafficTarget", store: "trafficTargets", options: { resources: [resources.trafficTargets] } },
-    { kind: "HTTPRouteGroup", store: "httpRouteGroups", options: { resources: [resources.httpRouteGroups] } },
-    { kind: "TCPRoute", store: "tcpRoutes", options: { resources: [resources.tcpRoutes] } },
-    { kind: "TrafficSplit", store: "trafficSplits", options: { resources: [resources.trafficSplits] } },
+    { kind: "TrafficTarget", store: "trafficTargets", options: { resources: resources.smi.TrafficTarget } },
+    { kind: "HTTPRouteGroup", store: "httpRouteGroups", options: { resources: resources.smi.HTTPRouteGroup } },
+    { kind: "TCPRoute", store: "tcpRoutes", options: { resources: resources.smi.TCPRoute } },
+    { kind: "UDPRoute", store: "udpRoutes", options: { resources: resources.smi.UDPRoute } },
+    { kind: "TrafficSplit", store: "trafficSplits", options: { resources: resources.smi.TrafficSplit } },
     { kind: "ServiceAccount", store: "serviceAccounts", options: { resources: [resources.serviceAccounts] } },
     // by name: RBAC can then allow these ConfigMaps, and the one webhook, and no other
     {

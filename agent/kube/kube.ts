@@ -25,6 +25,7 @@ export interface KubeConfig {
 export type KubeInputs = Pick<
   MeshInputs,
   | "serviceAccounts"
+  | "udpRoutes"
   | "meshNamespaces"
   | "namespaceModes"
   | "services"
@@ -130,6 +131,7 @@ function inputsOf(stores: Stores): () => KubeInputs {
     tcpRoutes: stores.tcpRoutes.records(),
     trafficSplits: stores.trafficSplits.records(),
     serviceAccounts: stores.serviceAccounts.records(),
+    udpRoutes: stores.udpRoutes.records(),
   });
 }
 

@@ -77,6 +77,7 @@ const tellable: ReadonlyMap<string, { readonly store: keyof Stores; readonly res
     ["TrafficTarget", { store: "trafficTargets", resource: resources.trafficTargets }],
     ["HTTPRouteGroup", { store: "httpRouteGroups", resource: resources.httpRouteGroups }],
     ["TCPRoute", { store: "tcpRoutes", resource: resources.tcpRoutes }],
+    ["UDPRoute", { store: "udpRoutes", resource: resources.smi.UDPRoute[0] }],
     ["TrafficSplit", { store: "trafficSplits", resource: resources.trafficSplits }],
     ["Service", { store: "services", resource: resources.services }],
     ["ServiceExport", { store: "exports", resource: resources.serviceExports }],

@@ -1,4 +1,5 @@
 // The Kubernetes resources that the agent reads and writes, and their paths. The chart's RBAC rules name the same ones.
+import { apiVersionsOf, smiKinds, type SmiKindName } from "../smi/versions.ts";
 
 export interface ResourceType {
   /** Empty: the core group. */
@@ -32,14 +33,35 @@ export const mutatingWebhooks = grouped(
   "mutatingwebhookconfigurations",
   "MutatingWebhookConfiguration",
 );
+export const customResourceDefinitions = grouped(
+  "apiextensions.k8s.io/v1",
+  "customresourcedefinitions",
+  "CustomResourceDefinition",
+);
 export const serviceExports = grouped("multicluster.x-k8s.io/v1beta1", "serviceexports", "ServiceExport");
 export const serviceExportsAlpha = grouped("multicluster.x-k8s.io/v1alpha1", "serviceexports", "ServiceExport");
 export const serviceImports = grouped("multicluster.x-k8s.io/v1beta1", "serviceimports", "ServiceImport");
 export const serviceImportsAlpha = grouped("multicluster.x-k8s.io/v1alpha1", "serviceimports", "ServiceImport");
-export const trafficTargets = grouped("access.smi-spec.io/v1alpha3", "traffictargets", "TrafficTarget");
-export const httpRouteGroups = grouped("specs.smi-spec.io/v1alpha4", "httproutegroups", "HTTPRouteGroup");
-export const tcpRoutes = grouped("specs.smi-spec.io/v1alpha4", "tcproutes", "TCPRoute");
-export const trafficSplits = grouped("split.smi-spec.io/v1alpha4", "trafficsplits", "TrafficSplit");
+
+/** Every version of a kind of SMI, the one that is stored first. Our CRDs have them all; somebody else's may have one. */
+export const smi = {
+  TrafficTarget: smiResources("TrafficTarget"),
+  HTTPRouteGroup: smiResources("HTTPRouteGroup"),
+  TCPRoute: smiResources("TCPRoute"),
+  UDPRoute: smiResources("UDPRoute"),
+  TrafficSplit: smiResources("TrafficSplit"),
+} as const;
+
+function smiResources(kind: SmiKindName): readonly [ResourceType, ...ResourceType[]] {
+  const [stored, ...older] = apiVersionsOf(kind);
+  const ofVersion = (apiVersion: string) => grouped(apiVersion, smiKinds[kind].plural, kind);
+  return [ofVersion(stored), ...older.map(ofVersion)];
+}
+
+export const [trafficTargets] = smi.TrafficTarget;
+export const [httpRouteGroups] = smi.HTTPRouteGroup;
+export const [tcpRoutes] = smi.TCPRoute;
+export const [trafficSplits] = smi.TrafficSplit;
 
 export function apiVersionOf(resource: ResourceType): string {
   return resource.group === "" ? resource.version : `${resource.group}/${resource.version}`;

@@ -3,6 +3,7 @@
 import type { ExportedPort } from "../../shared/registry.ts";
 import type { ServiceImportIr } from "../ir/types.ts";
 import { fieldOf, stringOf, type JsonObject } from "./json.ts";
+import { conditionOf } from "./condition.ts";
 import { labelName } from "./parse/metadata.ts";
 import { managedByUs } from "./parse/service-import.ts";
 import { apiVersionOf, services, type ResourceType } from "./resources.ts";
@@ -71,7 +72,7 @@ export function importStatus(
   present: unknown,
   nowText: string,
 ): JsonObject {
-  const before = conditionOf(present, "Ready");
+  const before = conditionOf(fieldOf(present, "conditions"), "Ready");
   const message = hubConnected
     ? `exported by ${item.clusters.length} ${item.clusters.length === 1 ? "member" : "members"}`
     : "the hub is not reachable: the last known exporters stand";
@@ -81,9 +82,4 @@ export function importStatus(
     clusters: item.clusters.map((cluster) => ({ cluster })),
     conditions: [{ type: "Ready", status: "True", reason: "Ready", message, lastTransitionTime }],
   };
-}
-
-export function conditionOf(status: unknown, type: string): unknown {
-  const conditions = fieldOf(status, "conditions");
-  return Array.isArray(conditions) ? conditions.find((condition) => fieldOf(condition, "type") === type) : undefined;
 }

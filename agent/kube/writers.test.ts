@@ -3,7 +3,6 @@ import { createHash } from "node:crypto";
 import { rootCertificates } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../shared/clock.ts";
-import { runTasks } from "../../shared/lifecycle.ts";
 import type { ClusterName, FleetDomain } from "../../shared/ids.ts";
 import type { ServiceImportIr } from "../ir/types.ts";
 import { createClient, type KubeClient } from "./client.ts";
@@ -20,10 +19,10 @@ import { createImportsWriter } from "./service-imports.ts";
 import { installCrds, object, opened, write, type OpenedKube } from "./testing/cluster-state.ts";
 import { kubePrograms, startApiServer, type RealApiServer } from "./testing/real-api-server.ts";
 import { until } from "./testing/waiting.ts";
+import { writing } from "./testing/writing.ts";
 import { createTokenReview } from "./token-review.ts";
 import { createTrustWriter, ensureTrust } from "./trust-config-maps.ts";
 import { createWebhookWriter } from "./webhook-bundle.ts";
-import type { Writer } from "./writer.ts";
 
 const programs = await kubePrograms();
 const { namespaces, services, serviceExports, serviceImports, trafficTargets, configMaps, events, pods } = resources;
@@ -32,18 +31,6 @@ let server: RealApiServer | undefined;
 let open: OpenedKube | undefined;
 let kube: Kube;
 let client: KubeClient;
-
-/** Runs the writer until the work is done. */
-async function writing<T>(writer: Writer<T>, work: () => Promise<void>): Promise<void> {
-  const abort = new AbortController();
-  const done = runTasks(abort.signal, [writer.task]);
-  try {
-    await work();
-  } finally {
-    abort.abort();
-    await done;
-  }
-}
 
 async function namespace(name: string, labels: JsonObject = {}): Promise<void> {
   await write(client, namespaces, name, { metadata: { labels } });

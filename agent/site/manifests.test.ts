@@ -44,8 +44,8 @@ describe("a manifest file", () => {
     ["a kind that nobody reads", `apiVersion: v1\nkind: Pod\n`, 'shop.yaml:2: kind "Pod" is left out'],
     [
       "a version that nobody reads",
-      "kind: TCPRoute\napiVersion: specs.smi-spec.io/v1alpha3\n",
-      'shop.yaml:2: TCPRoute of "specs.smi-spec.io/v1alpha3" is left out: expected apiVersion specs.smi-spec.io/v1alpha4',
+      "kind: TCPRoute\napiVersion: specs.smi-spec.io/v1alpha5\n",
+      'shop.yaml:2: TCPRoute of "specs.smi-spec.io/v1alpha5" is left out: expected apiVersion specs.smi-spec.io/v1alpha4 or specs.smi-spec.io/v1alpha3',
     ],
     ["no name", "apiVersion: v1\nkind: Service\nmetadata:\n  labels: {}\n", "shop.yaml:3: metadata.name is missing"],
     [
@@ -121,6 +121,20 @@ describe("a manifest file", () => {
   it("that was bad from the start gives what can be read of it", () => {
     const file = read(`${service.replace("port: 80", "port: none")}---\n${workloadManifest("cart")}`);
     expect([named(file), file.good]).toEqual([["Workload cart"], false]);
+  });
+
+  it("means the same in every version of SMI", () => {
+    const head = (apiVersion: string) =>
+      `apiVersion: access.smi-spec.io/${apiVersion}\nkind: TrafficTarget\nmetadata: { name: cart, namespace: shop }\n`;
+    const destination = "destination: { kind: ServiceAccount, name: cart }";
+    const rest = "sources: [{ kind: ServiceAccount, name: web }]";
+    const rules = "[{ kind: TCPRoute, name: sql }]";
+    const [oldest, newest] = [
+      read(`${head("v1alpha1")}${destination}\n${rest}\nspecs: ${rules}\n`),
+      read(`${head("v1alpha3")}spec:\n  ${destination}\n  ${rest}\n  rules: ${rules}\n`),
+    ];
+    expect(oldest.problems).toEqual([]);
+    expect(oldest.objects[0]?.object).toEqual(newest.objects[0]?.object);
   });
 
   it("whose text means the same gives the same records", () => {

@@ -72,6 +72,7 @@ export function siteInputs(state: SiteState, machine: Machine, last: PlatformInp
     trafficTargets: records.TrafficTarget,
     httpRouteGroups: records.HTTPRouteGroup,
     tcpRoutes: records.TCPRoute,
+    udpRoutes: records.UDPRoute,
     trafficSplits: records.TrafficSplit,
     gatewayBind: machine.gatewayBind,
   };

@@ -40,6 +40,7 @@ export interface SiteRecords {
   readonly TrafficTarget: TrafficTargetInput;
   readonly HTTPRouteGroup: HttpRouteGroupInput;
   readonly TCPRoute: TcpRouteInput;
+  readonly UDPRoute: TcpRouteInput;
   readonly TrafficSplit: TrafficSplitInput;
   readonly Workload: WorkloadManifest;
 }
@@ -59,9 +60,10 @@ const kinds: { readonly [K in SiteKind]: KindRow } = {
     apiVersions: ["multicluster.x-k8s.io/v1beta1", "multicluster.x-k8s.io/v1alpha1"],
     parse: parseServiceExport,
   },
-  TrafficTarget: { apiVersions: ["access.smi-spec.io/v1alpha3"], parse: parseTrafficTarget },
-  HTTPRouteGroup: { apiVersions: ["specs.smi-spec.io/v1alpha4"], parse: parseHttpRouteGroup },
-  TCPRoute: { apiVersions: ["specs.smi-spec.io/v1alpha4"], parse: parseTcpRoute },
+  TrafficTarget: { apiVersions: apiVersionsOf("TrafficTarget"), parse: parseTrafficTarget },
+  HTTPRouteGroup: { apiVersions: apiVersionsOf("HTTPRouteGroup"), parse: parseHttpRouteGroup },
+  TCPRoute: { apiVersions: apiVersionsOf("TCPRoute"), parse: parseTcpRoute },
+  UDPRoute: { apiVersions: apiVersionsOf("UDPRoute"), parse: parseTcpRoute },
   TrafficSplit: { apiVersions: apiVersionsOf("TrafficSplit"), parse: parseTrafficSplit },
   Workload: { apiVersions: ["isthmus.dev/v1alpha1"], parse: parseWorkload },
 };

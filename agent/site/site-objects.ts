@@ -23,6 +23,7 @@ export const noObjects: SiteObjects = {
     TrafficTarget: [],
     HTTPRouteGroup: [],
     TCPRoute: [],
+    UDPRoute: [],
     TrafficSplit: [],
     Workload: [],
   },
@@ -48,6 +49,7 @@ export function collectObjects(files: readonly ManifestFile[], last: SiteObjects
     TrafficTarget: of("TrafficTarget"),
     HTTPRouteGroup: of("HTTPRouteGroup"),
     TCPRoute: of("TCPRoute"),
+    UDPRoute: of("UDPRoute"),
     TrafficSplit: of("TrafficSplit"),
     Workload: of("Workload"),
   };

@@ -4,11 +4,17 @@
 import { fieldOf, stringOf, type JsonObject } from "../kube/json.ts";
 import { ok, rejected, type Result } from "../../shared/result.ts";
 import { versionCode, type Conversion, type Converted } from "./conversion.ts";
+import { httpRouteGroupConversion } from "./http-route-group.ts";
 import { readKept, tooLarge, withKept } from "./kept.ts";
+import { tcpRouteConversion } from "./tcp-route.ts";
 import { trafficSplitConversion } from "./traffic-split.ts";
+import { trafficTargetConversion } from "./traffic-target.ts";
 import { isSmiKind, smiKinds, storedVersion, type SmiKind, type SmiKindName } from "./versions.ts";
 
 const conversions: Readonly<Partial<Record<SmiKindName, Conversion>>> = {
+  TrafficTarget: trafficTargetConversion,
+  HTTPRouteGroup: httpRouteGroupConversion,
+  TCPRoute: tcpRouteConversion,
   TrafficSplit: trafficSplitConversion,
 };
 

@@ -22,6 +22,10 @@ export function readKept(object: JsonObject): Kept {
   }
 }
 
+export function annotationOf(object: JsonObject, key: string): string {
+  return stringOf(fieldOf(object, "metadata", "annotations", key));
+}
+
 /** Undefined takes the annotation away; the map goes with its last entry. */
 export function withAnnotation(object: JsonObject, key: string, value: string | undefined): JsonObject {
   const metadata = mapOf(object["metadata"]);

@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../../shared/errors.ts";
 import { parseJoinToken, type JoinToken } from "../../shared/join-token.ts";
+import { applyCrds } from "../crds.ts";
 import { openOutput, parseDuration, shortDuration, type Format, type Output, type Streams } from "../output.ts";
 import { mustRun, runProgram } from "../program.ts";
 import { systemNamespace, waitForRollout } from "../rollout.ts";
@@ -43,7 +44,7 @@ async function join(options: JoinOptions, streams: Streams): Promise<void> {
   const [, isMember] = await Promise.all([checkHelm(), checkCluster(context, token)]);
   out.say(`${token.cluster} joins the fleet of the hub at ${token.hub}`);
   if (isMember) out.say(`${token.cluster} is a member already: the agent is brought up to date, the token is not used`);
-  await Promise.all([applySecret(context, text), createCrds(context)]);
+  await Promise.all([applySecret(context, text), applyCrds(context, `${chartDir}/crds`, (line) => out.say(line))]);
   await installChart(options, out);
   await waitForRollout({ context, timeoutMs, say: (line) => out.say(line) });
   const seconds = (Date.now() - started) / 1000;
@@ -144,19 +145,6 @@ async function applySecret(context: string, token: string): Promise<void> {
   const manifest = JSON.stringify({ apiVersion: "v1", kind: "List", items });
   const how = ["--server-side", "--force-conflicts", "--field-manager", "isthmus-join"];
   await mustRun("kubectl", ["apply", "--context", context, ...how, "--filename", "-"], manifest);
-}
-
-/** As helm would, one after the other and waiting for each. One that is there, whoever made it, is left as it is. */
-async function createCrds(context: string): Promise<void> {
-  const create = ["create", "--context", context, "--filename", `${chartDir}/crds`];
-  const { status, stderr } = await runProgram("kubectl", create);
-  if (status === 0) return;
-  const refused = stderr.split("\n").filter((line) => line.trim() !== "" && !line.includes("(AlreadyExists)"));
-  if (refused.length === 0) return;
-  throw new UserError("ISTHMUS_PROGRAM_FAILED", `kubectl create failed with status ${status}`, {
-    cause: new Error(lastLine(refused.join("\n"))),
-    hint: `run it by hand to see all of it: kubectl ${create.join(" ")}`,
-  });
 }
 
 async function installChart({ context, set, values, imageRegistry }: JoinOptions, out: Output): Promise<void> {

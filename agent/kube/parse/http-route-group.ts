@@ -1,9 +1,10 @@
-// specs.smi-spec.io/v1alpha4 HTTPRouteGroup -> HttpRouteGroupInput. Patterns are checked for RE2 syntax and never run.
+// specs.smi-spec.io HTTPRouteGroup of any version -> HttpRouteGroupInput. Patterns are checked for RE2 syntax and never run.
 import type { Result } from "../../../shared/result.ts";
 import type { HttpMatchInput, HttpRouteGroupInput } from "../../ir/inputs.ts";
-import { limitCode, readObject, type FieldReader } from "./field-reader.ts";
+import { limitCode, type FieldReader } from "./field-reader.ts";
 import { isBeingDeleted, readNames } from "./metadata.ts";
 import { checkRe2 } from "./re2-syntax.ts";
+import { readSmiObject } from "./smi-object.ts";
 
 const MAX_MATCHES = 512;
 const MAX_HEADERS = 32;
@@ -15,7 +16,7 @@ const headerName = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}$/;
 export const regexCode = "ISTHMUS_REGEX";
 
 export function parseHttpRouteGroup(object: unknown): Result<HttpRouteGroupInput | undefined> {
-  return readObject(object, (root) => {
+  return readSmiObject(object, (root) => {
     if (isBeingDeleted(root)) return undefined;
     const matches = root.at("spec").at("matches").list({ max: MAX_MATCHES, required: true });
     const group = { ...readNames(root), matches: matches.map(readMatch) };

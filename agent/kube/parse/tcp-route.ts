@@ -1,14 +1,15 @@
-// specs.smi-spec.io/v1alpha4 TCPRoute -> TcpRouteInput. No matches, or a match without ports, means every port.
+// specs.smi-spec.io TCPRoute of any version, and UDPRoute, -> TcpRouteInput. No matches, or a match without ports, means every port.
 import type { Result } from "../../../shared/result.ts";
 import type { TcpRouteInput } from "../../ir/inputs.ts";
-import { readObject, type FieldReader } from "./field-reader.ts";
+import type { FieldReader } from "./field-reader.ts";
 import { isBeingDeleted, readNames } from "./metadata.ts";
+import { readSmiObject } from "./smi-object.ts";
 
 const MAX_MATCHES = 512;
 const MAX_PORTS = 1024;
 
 export function parseTcpRoute(object: unknown): Result<TcpRouteInput | undefined> {
-  return readObject(object, (root) => {
+  return readSmiObject(object, (root) => {
     if (isBeingDeleted(root)) return undefined;
     return { ...readNames(root), matches: readMatches(root.at("spec").map().at("matches")) };
   });

@@ -1,9 +1,11 @@
-// access.smi-spec.io/v1alpha3 TrafficTarget -> TrafficTargetInput. A target that cannot be read as a whole grants nothing.
+// access.smi-spec.io TrafficTarget of any version -> TrafficTargetInput. A target that cannot be read as a whole grants nothing.
 import { parseClusterName } from "../../../shared/ids.ts";
 import type { Result } from "../../../shared/result.ts";
 import type { SubjectInput, TrafficTargetInput } from "../../ir/inputs.ts";
-import { readObject, type FieldReader } from "./field-reader.ts";
+import type { FieldReader } from "./field-reader.ts";
+import { destinationPortAnnotation } from "../../smi/traffic-target.ts";
 import { entryOf, isBeingDeleted, readAnnotations, readName, readNames, readNamespaceName } from "./metadata.ts";
+import { readSmiObject } from "./smi-object.ts";
 
 const MAX_SOURCES = 1000;
 const MAX_RULES = 256;
@@ -13,7 +15,7 @@ const ruleKinds: ReadonlySet<string> = new Set(["HTTPRouteGroup", "TCPRoute", "U
 const sourceClustersAnnotation = "isthmus.dev/source-clusters";
 
 export function parseTrafficTarget(object: unknown): Result<TrafficTargetInput | undefined> {
-  return readObject(object, (root) => {
+  return readSmiObject(object, (root) => {
     if (isBeingDeleted(root)) return undefined;
     const names = readNames(root);
     const spec = root.at("spec");
@@ -31,6 +33,7 @@ export function parseTrafficTarget(object: unknown): Result<TrafficTargetInput |
         .map((source) => readSubject(source, names.namespace)),
       rules: spec.at("rules").list({ max: MAX_RULES, required: true }).map(readRule),
       sourceClusters: readSourceClusters(root),
+      ...readDestinationPort(root),
     };
   });
 }
@@ -52,6 +55,16 @@ function readRule(field: FieldReader): TrafficTargetInput["rules"][number] {
       .list({ max: MAX_MATCHES })
       .map((match) => match.text({ maxLength: 253 })),
   };
+}
+
+/** What the first versions said in a field of the destination. One that cannot be read must not open every port. */
+function readDestinationPort(root: FieldReader): Pick<TrafficTargetInput, "destinationPort"> {
+  const text = entryOf(readAnnotations(root), destinationPortAnnotation);
+  if (text === "") return {};
+  const port = /^[1-9]\d{0,4}$/.test(text) ? Number(text) : 0;
+  if (port === 0 || port > 65_535)
+    root.at("metadata").at("annotations").at(destinationPortAnnotation).report("must be a port from 1 to 65535");
+  return { destinationPort: port };
 }
 
 /** `west,north` or `*`; a misspelt cluster must not silently narrow or widen the grant. */

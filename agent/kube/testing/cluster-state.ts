@@ -6,7 +6,7 @@ import { jsonLog } from "../../../shared/log.ts";
 import type { KubeClient } from "../client.ts";
 import { fieldOf, type JsonObject } from "../json.ts";
 import { openKube, type Kube, type KubeConfig } from "../kube.ts";
-import type { ObjectPath, ResourceType } from "../resources.ts";
+import { customResourceDefinitions, type ObjectPath, type ResourceType } from "../resources.ts";
 
 export interface OpenedKube {
   readonly kube: Kube;
@@ -30,32 +30,32 @@ export async function opened(kubeconfig: string, more: Partial<KubeConfig> = {})
   return { kube, close };
 }
 
-const crdResource: ResourceType = {
-  group: "apiextensions.k8s.io",
-  version: "v1",
-  plural: "customresourcedefinitions",
-  kind: "CustomResourceDefinition",
-};
-
-/** Applies the CRDs of the chart and returns when the API server serves every one of them. */
-export async function installCrds(client: KubeClient): Promise<void> {
+/** Applies the CRDs of the chart, changed or not, and returns when the API server serves every one of them. */
+export async function installCrds(
+  client: KubeClient,
+  change: (crd: JsonObject) => JsonObject = (crd) => crd,
+): Promise<void> {
   const directory = join(import.meta.dirname, "../../../deploy/charts/agent/crds");
   for (const file of readdirSync(directory)) {
     for (const document of parseAllDocuments(readFileSync(join(directory, file), "utf8"))) {
-      await installCrd(client, document.toJS() as JsonObject);
+      await installCrd(client, change(document.toJS() as JsonObject));
     }
   }
 }
 
-async function installCrd(client: KubeClient, crd: JsonObject): Promise<void> {
-  const at = { resource: crdResource, name: String(fieldOf(crd, "metadata", "name")) };
+export async function installCrd(client: KubeClient, crd: JsonObject): Promise<void> {
+  const at = { resource: customResourceDefinitions, name: String(fieldOf(crd, "metadata", "name")) };
   await client.apply(at, crd, true);
   const signal = AbortSignal.timeout(20_000);
   const selection = { fieldSelector: `metadata.name=${at.name}` };
-  const list = await client.listPage({ resource: crdResource }, { ...selection, limit: 1, next: "" }, signal);
+  const list = await client.listPage(
+    { resource: customResourceDefinitions },
+    { ...selection, limit: 1, next: "" },
+    signal,
+  );
   if (list.items.some(isEstablished)) return;
   const from = { ...selection, resourceVersion: list.resourceVersion, timeoutSeconds: 20, inactivityMs: 20_000 };
-  for await (const batch of await client.watch({ resource: crdResource }, from, signal)) {
+  for await (const batch of await client.watch({ resource: customResourceDefinitions }, from, signal)) {
     if (batch.some(({ object }) => isEstablished(object))) return;
   }
   throw new Error(`${at.name} is not served`);

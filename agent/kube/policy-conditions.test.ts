@@ -1,0 +1,134 @@
+// What the agent says on SMI objects, and where older versions are converted, against a real API server.
+import { rootCertificates } from "node:tls";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { systemClock } from "../../shared/clock.ts";
+import { createClient, type KubeClient } from "./client.ts";
+import { openConnection } from "./connection.ts";
+import { createConversionWriter } from "./conversion-bundle.ts";
+import { fieldOf, type JsonObject } from "./json.ts";
+import type { Kube } from "./kube.ts";
+import { createPolicyConditionWriter } from "./policy-conditions.ts";
+import * as resources from "./resources.ts";
+import { installCrds, opened, write, type OpenedKube } from "./testing/cluster-state.ts";
+import { kubePrograms, startApiServer, type RealApiServer } from "./testing/real-api-server.ts";
+import { eventually } from "../xds/testing/envoy.ts";
+import { until } from "./testing/waiting.ts";
+import { writing } from "./testing/writing.ts";
+
+const programs = await kubePrograms();
+const { smi } = resources;
+
+describe.skipIf(programs === undefined)("an agent that leads", { timeout: 90_000 }, () => {
+  let server: RealApiServer | undefined;
+  let open: OpenedKube | undefined;
+  let kube: Kube;
+  let client: KubeClient;
+
+  beforeAll(async () => {
+    server = await startApiServer(programs!);
+    const setUp = createClient(await openConnection({ kind: "kubeconfig", path: server.kubeconfig() }, systemClock));
+    await installCrds(setUp);
+    await write(setUp, resources.namespaces, "shop");
+    setUp.close();
+    open = await opened(server.kubeconfig());
+    ({ kube } = open);
+    ({ client } = kube);
+  }, 120_000);
+
+  afterAll(async () => {
+    await open?.close();
+    await server?.stop();
+  });
+
+  const account = { kind: "ServiceAccount", name: "cart" };
+  const target: JsonObject = { spec: { destination: account, sources: [account], rules: [] } };
+
+  async function saysOf(kind: keyof typeof smi, name: string, wanted: readonly string[]): Promise<void> {
+    await eventually(`${kind} ${name} ${wanted.join(", ")}`, async () => {
+      const object = await client.get({ resource: smi[kind][0], namespace: "shop", name });
+      const standing = (fieldOf(object, "status", "conditions") ?? []) as JsonObject[];
+      const said = standing.map((condition) => `${String(condition["type"])}=${String(condition["status"])}`);
+      return said.join() === wanted.join() || undefined;
+    });
+  }
+
+  it("says on every kind of SMI object what became of it, and follows it", async () => {
+    await write(client, smi.TrafficTarget[0], "shop/good", target);
+    await write(client, smi.HTTPRouteGroup[0], "shop/bad", { spec: { matches: [{ name: "a", pathRegex: "(" }] } });
+    await write(client, smi.TCPRoute[0], "shop/any", { spec: {} });
+    await write(client, smi.UDPRoute[0], "shop/dns", { spec: { matches: { ports: [53] } } });
+    const backends = [{ service: "a", weight: 1 }];
+    await write(client, smi.TrafficSplit[0], "shop/split", { spec: { service: "cart", backends } });
+    await until(kube, "all of them", () => kube.inputs().trafficSplits.length === 1 && kube.problems().length === 1);
+    const writer = createPolicyConditionWriter(kube);
+    await writing(writer, async () => {
+      writer.want(kube.problems());
+      await saysOf("TrafficTarget", "good", ["Accepted=True", "ResolvedRefs=True"]);
+      await saysOf("HTTPRouteGroup", "bad", ["Accepted=False"]);
+      await saysOf("TCPRoute", "any", ["Accepted=True"]);
+      await saysOf("UDPRoute", "dns", ["Accepted=True", "Enforced=False"]);
+      await saysOf("TrafficSplit", "split", ["Accepted=True", "ResolvedRefs=True"]);
+      const bad = await client.get({ resource: smi.HTTPRouteGroup[0], namespace: "shop", name: "bad" });
+      expect(fieldOf(bad, "status", "conditions")).toMatchObject([
+        {
+          reason: "Invalid",
+          message: expect.stringContaining("spec.matches[0].pathRegex is not an RE2 pattern") as string,
+        },
+      ]);
+      await write(client, smi.HTTPRouteGroup[0], "shop/bad", { spec: { matches: [{ name: "a", pathRegex: "/" }] } });
+      await until(kube, "mended", () => kube.problems().length === 0);
+      const object = { kind: "TrafficTarget", namespace: "shop", name: "good" };
+      writer.want([{ code: "ISTHMUS_UDP_NOT_ENFORCED", message: "", object }]);
+      await saysOf("HTTPRouteGroup", "bad", ["Accepted=True"]);
+      await saysOf("TrafficTarget", "good", ["Accepted=True", "ResolvedRefs=True", "Enforced=False"]);
+      writer.want([]);
+      await saysOf("TrafficTarget", "good", ["Accepted=True", "ResolvedRefs=True"]);
+    });
+  });
+
+  it("writes a status once, and nothing for a push that changes none", async () => {
+    const writes: string[] = [];
+    const counting: KubeClient = {
+      ...client,
+      apply: (at, body, force) => (writes.push(at.name ?? ""), client.apply(at, body, force)),
+    };
+    const writer = createPolicyConditionWriter({ ...kube, client: counting });
+    await writing(writer, async () => {
+      for (let round = 0; round < 20; round += 1) writer.want([]);
+      await write(client, smi.TrafficTarget[0], "shop/later", target);
+      await until(kube, "the later one", () => kube.stores.trafficTargets.get("shop", "later") !== undefined);
+      writer.want([]);
+      await saysOf("TrafficTarget", "later", ["Accepted=True", "ResolvedRefs=True"]);
+    });
+    expect(writes).toEqual(["later"]);
+  });
+
+  it("keeps the authority of its certificate in the CRDs that it converts, and nothing in another's", async () => {
+    const at = (name: string) => ({ resource: resources.customResourceDefinitions, name });
+    const clientConfig = async (name: string) =>
+      fieldOf(await client.get(at(name)), "spec", "conversion", "webhook", "clientConfig");
+    const converted = ["traffictargets.access", "httproutegroups.specs", "tcproutes.specs", "trafficsplits.split"];
+    const pem = `${rootCertificates[0] ?? ""}\n`; // the API server asks only that it is a certificate
+    const caBundle = Buffer.from(pem).toString("base64");
+    await client.mergePatch(at("tcproutes.specs.smi-spec.io"), {
+      spec: { conversion: { strategy: "None", webhook: null } },
+    });
+    const writer = createConversionWriter({ ...kube, names: { ...kube.names, system: "mesh" } });
+    await writing(writer, async () => {
+      writer.want(pem);
+      await eventually("the authority in the last of them", async () => {
+        const found = await clientConfig("trafficsplits.split.smi-spec.io");
+        return fieldOf(found, "caBundle") === caBundle || undefined;
+      });
+    });
+    for (const name of converted) {
+      const found = await clientConfig(`${name}.smi-spec.io`);
+      if (name === "tcproutes.specs") expect(found).toBeUndefined();
+      else
+        expect(found).toMatchObject({
+          caBundle,
+          service: { namespace: "mesh", name: "isthmus-agent", path: "/convert" },
+        });
+    }
+  });
+});
