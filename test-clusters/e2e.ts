@@ -81,7 +81,9 @@ function runVitest(suite: Suite, run: VitestRun): Promise<void> {
   const config = ["--config", "test-clusters/vitest.e2e.config.ts"];
   const only = suite.rows === undefined ? [] : ["--testNamePattern", suite.rows];
   const reporters = ["--reporter", "verbose", "--reporter", "json", "--outputFile", run.report];
-  const env = run.fleetFile === undefined ? process.env : { ...process.env, ISTHMUS_FLEET: run.fleetFile };
+  const plain = process.stdout.isTTY ? {} : { NO_COLOR: "1" };
+  const fleet = run.fleetFile === undefined ? {} : { ISTHMUS_FLEET: run.fleetFile };
+  const env = { ...process.env, ...plain, ...fleet };
   return new Promise((resolve, reject) => {
     const child = spawn("vitest", ["run", ...config, ...reporters, ...only, ...files], { stdio: "inherit", env });
     const stop = () => child.kill("SIGTERM");

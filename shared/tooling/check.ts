@@ -1,6 +1,7 @@
 // `npm run check`: format, typed lint, types, import boundaries, unused code, unit and golden tests.
 // `--fix` (npm run fix) formats and applies lint fixes, and changes nothing else.
-// `--only NAME` runs one step. Every step runs even when one before it failed, so one run shows all there is to mend.
+// `--only NAME` runs one step; `--only features` the tests with real parts, which `npm test` runs after the check.
+// Every step runs even when one before it failed, so one run shows all there is to mend.
 // The tests wait for timers and other programs half of their time; what reads the sources runs beside them, one by one.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -19,7 +20,7 @@ interface Result {
   readonly tally: Tally;
 }
 
-const vitestReport = ".cache/vitest.json";
+const reportOf = (name: string) => `.cache/vitest-${name}.json`;
 const folders = ["hub", "agent", "shared", "deploy", "test-clusters", "cli"];
 const eslint = [
   "eslint",
@@ -31,6 +32,11 @@ const eslint = [
 ];
 const prettier = ["prettier", "--log-level", "warn", "--cache", "--cache-location", ".cache/prettier"];
 
+function vitest(name: string, config: string): readonly string[] {
+  const reporters = ["--reporter", "dot", "--reporter", "json", "--outputFile", reportOf(name)];
+  return ["vitest", "run", "--config", `shared/tooling/${config}`, ...reporters];
+}
+
 const steps: readonly Step[] = [
   { name: "format", command: [...prettier, "--check", "."] },
   { name: "types", command: ["tsc", "--noEmit"] },
@@ -40,22 +46,10 @@ const steps: readonly Step[] = [
     command: ["depcruise", "--config", "shared/tooling/boundaries.cjs", "--output-type", "err", ...folders],
   },
   { name: "unused", command: ["knip", "--cache", "--cache-location", ".cache/knip"] },
-  {
-    name: "tests",
-    command: [
-      "vitest",
-      "run",
-      "--config",
-      "shared/tooling/vitest.config.ts",
-      "--reporter",
-      "dot",
-      "--reporter",
-      "json",
-      "--outputFile",
-      vitestReport,
-    ],
-  },
+  { name: "tests", command: vitest("tests", "vitest.config.ts") },
 ];
+
+const features: Step = { name: "features", command: vitest("features", "vitest.features.config.ts") };
 
 const fixes: readonly Step[] = [
   { name: "lint", command: [...eslint, "--fix", ...folders] },
@@ -67,7 +61,7 @@ async function runStep(step: Step): Promise<boolean> {
   const started = performance.now();
   const [command, ...args] = step.command;
   if (command === undefined) throw new Error(`step ${step.name} has no command`);
-  const colours = process.stdout.isTTY ? { FORCE_COLOR: "1" } : {};
+  const colours = process.stdout.isTTY ? { FORCE_COLOR: "1" } : { NO_COLOR: "1" };
   const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...colours } });
   const said: Buffer[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => said.push(chunk));
@@ -80,17 +74,20 @@ async function runStep(step: Step): Promise<boolean> {
   return status === 0;
 }
 
-/** A step is one test; the tests step is as many as vitest ran. */
+const isTests = ({ name }: Step) => name === "tests" || name === "features";
+
+/** A step is one test; a step of tests is as many as vitest ran. */
 function tallyOf(step: Step, passed: boolean): Tally {
-  if (step.name === "tests") return vitestTally(vitestReport);
-  return passed ? { passed: 1, failed: 0, skipped: 0 } : { passed: 0, failed: 1, skipped: 0 };
+  if (isTests(step)) return vitestTally(reportOf(step.name));
+  if (passed) return { passed: 1, failed: 0, skipped: 0 };
+  return { passed: 0, failed: 1, skipped: 0, failures: [`the check's step ${step.name}`] };
 }
 
 mkdirSync(".cache", { recursive: true });
-rmSync(vitestReport, { force: true });
 const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : undefined;
-const chosen = (process.argv.includes("--fix") ? fixes : steps).filter((s) => only === undefined || s.name === only);
-const isTests = (step: Step) => step.name === "tests";
+const offered = process.argv.includes("--fix") ? fixes : only === "features" ? [features] : steps;
+const chosen = offered.filter((step) => only === undefined || step.name === only);
+for (const { name } of chosen.filter(isTests)) rmSync(reportOf(name), { force: true });
 
 async function runOneByOne(lane: readonly Step[]): Promise<readonly Result[]> {
   const results: Result[] = [];

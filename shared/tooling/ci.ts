@@ -21,7 +21,8 @@ function run(args: readonly string[]): void {
   process.stdout.write(`\n== npm ${args.join(" ")} (${elapsedMinutes().toFixed(1)} min)\n`);
   const before = total(tallyFile).failed;
   const done = spawnSync("npm", args, { stdio: ["ignore", "inherit", "inherit"], env });
-  if (done.status !== 0 && total(tallyFile).failed === before) record({ passed: 0, failed: 1, skipped: 0 }, tallyFile);
+  if (done.status !== 0 && total(tallyFile).failed === before)
+    record({ passed: 0, failed: 1, skipped: 0, failures: [`npm ${args.join(" ")}`] }, tallyFile);
 }
 
 function rotated<T>(items: readonly T[]): readonly T[] {
@@ -41,6 +42,7 @@ if (left.length > 0)
 
 const sum = total(tallyFile);
 rmSync(folder, { recursive: true, force: true });
+for (const failure of sum.failures ?? []) process.stdout.write(`\nfailed: ${failure}\n`);
 if (sum.skipped > 0) process.stdout.write(`\n${sum.skipped} skipped\n`);
 process.stdout.write(`\n${sum.passed} passed, ${sum.failed} failed\n`);
 process.exitCode = sum.failed === 0 && sum.passed > 0 ? 0 : 1;

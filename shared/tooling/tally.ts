@@ -6,12 +6,15 @@ export interface Tally {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
+  /** Names of what failed, to be said once more at the end of a long run. A failure that no test counted has none. */
+  readonly failures?: readonly string[];
 }
 
 export const nothing: Tally = { passed: 0, failed: 0, skipped: 0 };
 
 export function add(a: Tally, b: Tally): Tally {
-  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped };
+  const failures = [...(a.failures ?? []), ...(b.failures ?? [])];
+  return { passed: a.passed + b.passed, failed: a.failed + b.failed, skipped: a.skipped + b.skipped, failures };
 }
 
 /** Appends to the run's tally, where one is kept. */
@@ -25,12 +28,27 @@ export function total(file: string): Tally {
   return lines.map((line) => JSON.parse(line) as Tally).reduce(add, nothing);
 }
 
+interface VitestReport {
+  readonly success: boolean;
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numPendingTests: number;
+  readonly numTodoTests: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly status: string;
+    readonly assertionResults: readonly { readonly fullName: string; readonly status: string }[];
+  }[];
+}
+
 /** Counts of a vitest run from its JSON report; a run that wrote none failed before its first test. */
 export function vitestTally(reportFile: string): Tally {
-  if (!existsSync(reportFile)) return { passed: 0, failed: 1, skipped: 0 };
-  const report = JSON.parse(readFileSync(reportFile, "utf8")) as Record<string, number | boolean | undefined>;
-  const count = (field: string) => Number(report[field] ?? 0);
-  const failedTests = count("numFailedTests");
-  const failed = failedTests === 0 && report["success"] === false ? 1 : failedTests;
-  return { passed: count("numPassedTests"), failed, skipped: count("numPendingTests") + count("numTodoTests") };
+  if (!existsSync(reportFile)) return { passed: 0, failed: 1, skipped: 0, failures: [`no report in ${reportFile}`] };
+  const report = JSON.parse(readFileSync(reportFile, "utf8")) as VitestReport;
+  const failures = report.testResults.flatMap((file) => {
+    const tests = file.assertionResults.filter(({ status }) => status === "failed").map(({ fullName }) => fullName);
+    return tests.length > 0 || file.status !== "failed" ? tests : [`${file.name} as a whole`];
+  });
+  const failed = report.numFailedTests === 0 && !report.success ? 1 : report.numFailedTests;
+  return { passed: report.numPassedTests, failed, skipped: report.numPendingTests + report.numTodoTests, failures };
 }

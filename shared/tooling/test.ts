@@ -1,9 +1,13 @@
-// `npm test`: what is missing on the machine, then the check, a smoke test on sites, the end-to-end core on clusters. The README's
-// second command.
+// `npm test`: what is missing on the machine, then the check, the tests with real parts, a smoke test on sites, the end-to-end core
+// on clusters. The README's second command.
 import { spawnSync } from "node:child_process";
 import process from "node:process";
 
-const stages = [["shared/tooling/check.ts"], ["test-clusters/e2e.ts", "smoke", "core"]];
+const stages = [
+  ["shared/tooling/check.ts"],
+  ["shared/tooling/check.ts", "--only", "features"],
+  ["test-clusters/e2e.ts", "smoke", "core"],
+];
 
 let failed = 0;
 for (const [script, ...args] of stages) {

@@ -1,5 +1,5 @@
 // A pod without Kubernetes: a network namespace with our redirect and a real Envoy whose two listeners say what they saw, a second
-// namespace as the world outside. For redirect-rules.test.ts. Everything ends with its holder process, and that with the test.
+// namespace as the world outside. For redirect-rules.feature.test.ts. Everything ends with its holder process, and that with the test.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
