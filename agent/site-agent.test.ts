@@ -106,8 +106,9 @@ describe("a site's agent and a hub", { timeout: 90_000 }, () => {
   });
 
   it("gives the workload and the gateway a credential that a sidecar can start from", async () => {
-    const facts = await readCredentialFolder(workloadFolder(config.dataDir, { namespace: "shop", name: "cart" }));
-    expect(facts).toEqual({
+    const folder = workloadFolder(config.dataDir, { namespace: "shop", name: "cart" });
+    await vi.waitFor(async () => expect(await readCredentialFolder(folder)).toBeDefined(), 10_000);
+    expect(await readCredentialFolder(folder)).toEqual({
       cluster: "east",
       fleetDomain: "acme.mesh",
       agent: { host: "127.0.0.1", port: config.adsPort },

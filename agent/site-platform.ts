@@ -3,6 +3,7 @@
 import type { Clock } from "../shared/clock.ts";
 import type { Log } from "../shared/log.ts";
 import { ok, rejected } from "../shared/result.ts";
+import type { BoundInput } from "./ir/inputs.ts";
 import { share } from "./ir/sharing.ts";
 import type { Membership, Platform, PlatformInputs, Service } from "./platform.ts";
 import { gatewayFolder, workloadFolder, type CredentialFacts } from "./site/credential-folder.ts";
@@ -162,11 +163,17 @@ function workloadCredentials({ source, config }: SitePlatformDeps, membership: M
     facts: {
       ...memberFacts(config, membership),
       ...{ namespace, name, serviceAccount },
-      ...(bound === undefined ? {} : { sidecar: bound }),
+      ...(bound === undefined ? {} : { sidecar: sidecarFacts(bound) }),
     },
     user: users.get(`${namespace}/${name}`) ?? "",
     ...(bound === undefined ? {} : { hosts: hostsText(services, bound, namespace) }),
   }));
+}
+
+/** How well the workload is now is no fact to start a sidecar from. */
+function sidecarFacts(bound: BoundInput): BoundInput {
+  const { unready, ...facts } = bound;
+  return unready === undefined ? bound : facts;
 }
 
 function statesOf(source: SiteSource, leader: ReturnType<typeof createSiteLeader>): unknown {

@@ -62,6 +62,8 @@ export interface BoundInput {
   readonly loopback: { readonly rangeStart: string; readonly blockStart: string };
   /** Lower ports are not bound on loopback addresses: it would need a privilege. */
   readonly lowestPort: number;
+  /** Its health check fails: what still comes over open connections is sent elsewhere. */
+  readonly unready?: true;
   /**
    * Set where the application's connections are redirected to this address, whatever it dials. `range` is the CIDR of the site's loopback
    * addresses: what lies in it and is no service is refused.

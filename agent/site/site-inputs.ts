@@ -145,7 +145,7 @@ function placeWorkload(workload: WorkloadManifest, state: SiteState, machine: Ma
     workloadName: name,
     ready,
     terminating: false,
-    bound,
+    bound: ready ? bound : { ...bound, unready: true },
   };
   const lost = workload.redirect && bound.redirect === undefined;
   return { pod, workload: { workload, address, ready }, ...(lost ? { problem: unredirected(workload) } : {}) };

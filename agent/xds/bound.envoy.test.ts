@@ -229,6 +229,33 @@ describe.skipIf(envoy === "")("sidecars that bind instead of being redirected to
     }
   });
 
+  it("a workload whose health check fails answers at once, and its callers' open connections are left for new ones", async () => {
+    // one connection to the proxy is one worker of it, which has one connection to the service
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    const opened = () => front.stat("cluster.outbound.cluster.shop.cart.80.upstream_cx_total");
+    const answers = (status: number) =>
+      eventually(`${status} is answered`, async () => {
+        const answer = await front.requestBy(agent, "http://cart.shop/items");
+        return answer.status === status ? answer.text : undefined;
+      });
+    try {
+      await answers(200);
+      const before = await opened();
+      await answers(200);
+      expect(await opened()).toBe(before);
+      cart.configure(granted, { unready: true });
+      expect(await answers(503)).toContain("health check fails");
+      await eventually("a new connection", async () => {
+        await answers(503);
+        return (await opened()) > before ? true : undefined;
+      });
+    } finally {
+      cart.configure(granted);
+    }
+    await answers(200);
+    agent.destroy();
+  });
+
   it("a tunnel passes by an endpoint that takes no connections", async () => {
     const oneDead = granted.replaceAll("port: 9000 }]", "port: 9000 }, { address: 127.80.32.9, port: 9000 }]");
     expect(oneDead).not.toBe(granted);

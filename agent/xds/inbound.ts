@@ -11,6 +11,7 @@ import { httpPolicyFilters, tcpPolicyFilters, type Policy } from "./rbac.ts";
 import type { JsonMessage } from "./resource.ts";
 import { failureHeader, failures, mutualTlsOnly } from "./routes.ts";
 import { downstreamTls, meshAlpn } from "./tls.ts";
+import { unreadyListener } from "./unready.ts";
 import { extension } from "./typed-config.ts";
 
 const INBOUND_PORT = 15003;
@@ -168,6 +169,8 @@ export function boundInboundListeners(bound: BoundInput, { ports, policy }: Inbo
       stat_prefix: fixedNames.inboundListener,
       traffic_direction: "INBOUND",
       ...boundTo(address, port),
+      // a connection that is not HTTP cannot be told to go, only cut
+      ...(bound.unready === true && isHttp(inbound.protocol) ? unreadyListener : {}),
       socket_options: keepaliveSocket,
       listener_filters: [tlsInspector],
       listener_filters_timeout: "0.1s",

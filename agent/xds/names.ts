@@ -38,6 +38,7 @@ export const fixedNames = {
   undeclaredHttp: "undeclared-http",
   undeclaredApplication: "undeclared-application",
   health: "health",
+  unready: "unready",
 } as const;
 
 function escapePart(part: string): string {

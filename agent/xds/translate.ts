@@ -28,6 +28,7 @@ import type { JsonMessage, ResourceSet, ResourceType } from "./resource.ts";
 import { inboundRoutes, plaintextRoutes } from "./routes.ts";
 import { identitiesSecret, rootsSecret, svidSecret } from "./secrets.ts";
 import { calledByName, meshView } from "./service-ports.ts";
+import { unreadyRoutes } from "./unready.ts";
 import { everythingVisible, visibleByGrants, type VisiblePort } from "./visibility.ts";
 
 type SidecarClass = Extract<ProxyClass, { readonly kind: "sidecar" }>;
@@ -200,7 +201,10 @@ function inboundMessages({ inbound, bound }: SidecarClass, policy: Policy): Inbo
   const undeclaredToo = policy.permissive && bound === undefined;
   return {
     lds: bound === undefined ? [inboundListener(input)] : boundInboundListeners(bound, input),
-    rds: http.flatMap((port) => [inboundRoutes(port, policy), plaintextRoutes(port, policy.permissive)]),
+    rds: http.flatMap((port) => [
+      bound?.unready === true ? unreadyRoutes(port.port, policy) : inboundRoutes(port, policy),
+      plaintextRoutes(port, policy.permissive),
+    ]),
     cds: undeclaredToo ? [...applications, undeclaredApplicationCluster] : applications,
   };
 }

@@ -37,10 +37,10 @@ export class BoundMember {
   }
 
   /** Gives the proxy the resources of this case, which names no proxy; a running one takes them over. */
-  configure(text: string): void {
+  configure(text: string, more: Partial<BoundInput> = {}): void {
     const workload = { kind: "sidecar", namespace: "shop", serviceAccount: this.name, workloadKind: "Workload" };
     const inbound = this.bound.applications.map(({ port }) => ({ port, protocol: port === 8080 ? "http" : "tcp" }));
-    const proxy = { ...workload, workloadName: this.name, inbound, bound: this.bound };
+    const proxy = { ...workload, workloadName: this.name, inbound, bound: { ...this.bound, ...more } };
     const { ir, proxy: read, settings } = readCase(`${text}\nproxy: ${JSON.stringify(proxy)}`);
     writeResources(this.dir, translate(ir, read, this.#trust, settings));
   }
