@@ -27,7 +27,8 @@ export const suites: readonly Suite[] = [
   },
   {
     name: "sites",
-    about: "the rows of core that need no kubelet, and what only a site can do wrong, on three sites; no root",
+    about:
+      "the rows of core that need no kubelet, and what only a site can do wrong, on three sites; as root with redirects",
     files: ["core.e2e.ts", "faults.e2e.ts", "sites.e2e.ts", "trust.e2e.ts"],
     budgetMinutes: 7,
     fleet: "sites",

@@ -70,10 +70,12 @@ async function machineResolver(): Promise<{ readonly socket: Socket; readonly po
     flags.writeUInt16BE(0, 10);
     const end = message.indexOf(0, 12) + 5;
     const record = Buffer.from("c00c00010001000000050004c0000201", "hex");
-    const stray = Buffer.from(message);
-    stray[0] = (stray[0] ?? 0) ^ 255;
-    socket.send(stray, port, address);
-    socket.send(Buffer.concat([flags.subarray(0, end), record]), port, address);
+    const answer = Buffer.concat([flags.subarray(0, end), record]);
+    const ofAnother = Buffer.from(answer);
+    ofAnother[0] = (ofAnother[0] ?? 0) ^ 255;
+    const toAnother = Buffer.from(answer);
+    toAnother[13] = (toAnother[13] ?? 0) ^ 1;
+    for (const each of [ofAnother, toAnother, message, answer]) socket.send(each, port, address);
   });
   await new Promise<void>((done) => socket.bind(0, "127.0.0.1", done));
   open.push({ close: () => new Promise<void>((done) => socket.close(() => done())) });

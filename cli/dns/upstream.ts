@@ -102,5 +102,14 @@ function withId(message: Uint8Array, id: number): Uint8Array {
 /** A response with the question's number and its first question, whatever case its letters came back in. */
 function answers(message: Uint8Array, question: Uint8Array): boolean {
   const isResponse = message.length >= HEADER_BYTES && ((message[2] ?? 0) & 0x80) !== 0;
-  return isResponse && idOf(message) === idOf(question);
+  return isResponse && idOf(message) === idOf(question) && askedIn(message, question) === askedIn(question, question);
+}
+
+/** The bytes in `message` where `question` has its question, which is one that answer.ts has read. */
+function askedIn(message: Uint8Array, question: Uint8Array): string {
+  let end = HEADER_BYTES;
+  for (let length = question[end]; length !== undefined && length !== 0; length = question[end]) end += 1 + length;
+  return Buffer.from(message.subarray(HEADER_BYTES, end + 1 + 2 * 2))
+    .toString("latin1")
+    .toLowerCase();
 }
