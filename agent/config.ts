@@ -21,6 +21,8 @@ export interface AgentConfig {
   readonly svidTtlMs: number;
   /** OSM's permissive mode for the whole mesh. */
   readonly permissive: boolean;
+  /** Whether sidecars count requests by pod: without, a Prometheus holds one series for all pods of a workload. */
+  readonly podLabel: boolean;
   readonly envoyImage: string;
   readonly initImage: string;
   readonly imagePullPolicy: InjectionSettings["imagePullPolicy"];
@@ -64,6 +66,7 @@ export function readAgentConfig(environment: Environment): Result<AgentConfig> {
     adminPort: number("ISTHMUS_ADMIN_PORT", 15014),
     svidTtlMs: number("ISTHMUS_SVID_TTL_S", 3600) * 1000,
     permissive: text("ISTHMUS_PERMISSIVE", "false") === "true",
+    podLabel: text("ISTHMUS_METRICS_POD_LABEL", "true") === "true",
     envoyImage: text("ISTHMUS_ENVOY_IMAGE", ""),
     initImage: text("ISTHMUS_INIT_IMAGE", ""),
     imagePullPolicy: pullPolicy ?? "IfNotPresent",

@@ -34,6 +34,8 @@ export interface MemberConfig {
   readonly adsListen: string;
   readonly svidTtlMs: number;
   readonly permissive: boolean;
+  /** Whether requests are counted by pod. */
+  readonly podLabel: boolean;
   readonly region: string;
   readonly zone: string;
 }
@@ -118,6 +120,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity): Promise
     inputs: () => meshInputs(sources),
     authenticate: platform.authenticate,
     gateway: { namespace: config.namespace, serviceAccount: GATEWAY_ACCOUNT },
+    podLabel: config.podLabel,
     settled: (settled) => onSettled(member, settled),
     fail: fault.reject,
     metrics,

@@ -15,7 +15,7 @@ import { classify } from "./push/classify.ts";
 import { createProxyTrusts, type Account, type IssuerOfSvids } from "./push/proxy-trust.ts";
 import { createPusher, type Pusher } from "./push/pusher.ts";
 import { checkConsistent, createSnapshotEncoder } from "./xds/snapshot.ts";
-import { translate } from "./xds/translate.ts";
+import { defaultSettings, translate } from "./xds/translate.ts";
 
 /** A stream moves to another replica after this at the latest: load spreads, and tokens are checked anew. */
 const MAX_STREAM_AGE_MS = 30 * 60_000;
@@ -32,6 +32,8 @@ export interface MeshDeps {
   readonly rootsPem: () => string;
   readonly authenticate: (token: string) => Promise<Result<AdsIdentity>>;
   readonly gateway: Account;
+  /** Whether requests are counted by pod (request-metrics.ts). */
+  readonly podLabel: boolean;
   readonly settled: (settled: Settled) => void;
   readonly fail: (error: unknown) => void;
   readonly clock: Clock;
@@ -64,6 +66,7 @@ export function createMesh(deps: MeshDeps): Mesh {
     taps: taps(deps, acks),
     limits: { maxStreamAgeMs: MAX_STREAM_AGE_MS },
   });
+  const settings = { ...defaultSettings, podLabel: deps.podLabel };
   const encode = createSnapshotEncoder(encodeResource);
   let opened = false;
   const pusher: Pusher = createPusher(
@@ -71,7 +74,7 @@ export function createMesh(deps: MeshDeps): Mesh {
       inputs: deps.inputs,
       buildIr,
       trustOf: (proxy) => trusts.trustOf(proxy),
-      translate,
+      translate: (ir, proxy, trust) => translate(ir, proxy, trust, settings),
       encode,
       check: checkConsistent,
       publish: (classKey, snapshot) => ads.publish(classKey, snapshot),

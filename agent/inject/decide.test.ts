@@ -237,7 +237,7 @@ test("a namespace that wants OSM's metrics gets its pods scraped, unless they sa
     metadata: {
       annotations: {
         "prometheus.io/scrape": "true",
-        "prometheus.io/port": "15090",
+        "prometheus.io/port": "15010",
         "prometheus.io/path": "/stats/prometheus",
       },
     },

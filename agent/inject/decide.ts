@@ -100,7 +100,7 @@ function sidecarOf(pod: PodFacts, settings: InjectionSettings, known: readonly P
   const rules = redirectRules({ exclusions: exclusions.value, openPorts });
   return ok({
     init: redirectContainer(settings, rules),
-    proxy: proxySidecar(settings, probes),
+    proxy: proxySidecar(settings, probes, pod.workload),
     probes: rewritten.value,
     annotations: probes.length === 0 ? {} : { [probesAnnotation]: probesText(probes) },
   });

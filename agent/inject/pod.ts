@@ -2,6 +2,7 @@
 // JSON pointer that a patch of it needs. It must not judge: decide.ts does.
 import type { Result } from "../../shared/result.ts";
 import { readObject, type FieldReader } from "../kube/parse/field-reader.ts";
+import { workloadOf } from "../kube/parse/pod.ts";
 import type { Annotations } from "./annotations.ts";
 
 export const probeFields = ["livenessProbe", "readinessProbe", "startupProbe"] as const;
@@ -27,6 +28,8 @@ export interface ContainerFacts {
 export interface PodFacts {
   /** As its author knows it: the name, or what it is generated from. */
   readonly name: string;
+  /** Whose pod it is, as metrics name it; without an owner the pod is its own, which has its name only later. */
+  readonly workload: { readonly kind: string; readonly name: string } | undefined;
   readonly hasLabels: boolean;
   readonly labels: Readonly<Record<string, string>>;
   readonly hasAnnotations: boolean;
@@ -107,10 +110,13 @@ export function parsePodToInject(object: unknown): Result<PodFacts> {
     const labels = metadata.at("labels");
     const annotations = metadata.at("annotations");
     const name = metadata.at("name").text({ otherwise: "" });
+    const labelTexts = Object.fromEntries(labels.texts({ max: 4096 }));
+    const { workloadKind, workloadName } = workloadOf(root, "", labelTexts);
     return {
       name: name === "" ? metadata.at("generateName").text({ otherwise: "" }) : name,
+      workload: workloadName === "" ? undefined : { kind: workloadKind, name: workloadName },
       hasLabels: isThere(labels),
-      labels: Object.fromEntries(labels.texts({ max: 4096 })),
+      labels: labelTexts,
       hasAnnotations: isThere(annotations),
       annotations: Object.fromEntries(annotations.texts({ max: 4096 })),
       hostNetwork: spec.at("hostNetwork").flag(false),

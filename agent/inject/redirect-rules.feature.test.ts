@@ -11,7 +11,7 @@ import {
   type RedirectedPod,
 } from "./testing/redirected-pod.ts";
 
-const openPorts = [15021, 15090, 15901];
+const openPorts = [15010, 15021, 15901];
 
 function rules(exclusions: Partial<TrafficExclusions> = {}): string {
   return redirectRules({ exclusions: { ...noExclusions, ...exclusions }, openPorts });
@@ -25,8 +25,8 @@ test("the ruleset of a pod without exclusions", () => {
       chain output {
         type nat hook output priority -100; policy accept;
         meta l4proto != tcp accept
-        meta skuid 1337 oifname "lo" ip daddr != 127.0.0.0/8 tcp dport != { 15021, 15090, 15901 } redirect to :15003
-        meta skuid 1337 oifname "lo" ip6 daddr != ::1 tcp dport != { 15021, 15090, 15901 } redirect to :15003
+        meta skuid 1337 oifname "lo" ip daddr != 127.0.0.0/8 tcp dport != { 15010, 15021, 15901 } redirect to :15003
+        meta skuid 1337 oifname "lo" ip6 daddr != ::1 tcp dport != { 15010, 15021, 15901 } redirect to :15003
         meta skuid 1337 accept
         oifname "lo" accept
         meta l4proto tcp redirect to :15001
@@ -34,7 +34,7 @@ test("the ruleset of a pod without exclusions", () => {
       chain prerouting {
         type nat hook prerouting priority -100; policy accept;
         meta l4proto != tcp accept
-        tcp dport { 15021, 15090, 15901 } accept
+        tcp dport { 15010, 15021, 15901 } accept
         meta l4proto tcp redirect to :15003
       }
     }
@@ -59,7 +59,7 @@ test("exclusions become rules before the redirect, one for each range", () => {
       "    ip6 daddr fd02::/64 accept",
       "    ip daddr 192.0.2.1/32 accept",
       "    meta l4proto != tcp accept",
-      "    tcp dport { 8081, 15021, 15090, 15901 } accept",
+      "    tcp dport { 8081, 15010, 15021, 15901 } accept",
     ]
   `);
 });

@@ -14,7 +14,7 @@ export const proxyPorts = {
   inbound: 15003,
   admin: 15000,
   readiness: 15021,
-  metrics: 15090,
+  metrics: 15010,
   /** Health probes from here on: three for each container, in the order liveness, readiness, startup. */
   firstProbe: 15901,
   lastProbe: 15999,

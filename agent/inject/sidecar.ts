@@ -3,6 +3,8 @@
 // Called by decide.ts. Nothing here runs a shell, and no image needs one.
 import { bootstrapConfig, bootstrapFiles, envoyArguments } from "../xds/bootstrap.ts";
 import type { Probe } from "../xds/bootstrap-listeners.ts";
+import { workloadEnvironment } from "../xds/request-metrics.ts";
+import type { PodFacts } from "./pod.ts";
 import { initContainer, paths, proxyContainer, proxyPorts, proxyUid, type InjectionSettings } from "./settings.ts";
 
 /** Kubernetes objects as they go into the patch. */
@@ -56,6 +58,18 @@ function bootstrapText(settings: InjectionSettings, probes: readonly Probe[]): s
   return JSON.stringify(config);
 }
 
+/** Kubernetes replaces what it knows only when the pod has its name. */
+function labelsEnv(cluster: string, workload: PodFacts["workload"]): readonly Manifest[] {
+  const variables = workloadEnvironment({
+    cluster,
+    namespace: "$(POD_NAMESPACE)",
+    kind: workload?.kind ?? "Pod",
+    name: workload === undefined ? "$(POD_NAME)" : literal(workload.name),
+    pod: "$(POD_NAME)",
+  });
+  return Object.entries(variables).map(([name, value]) => ({ name, value }));
+}
+
 function readyProbe(periodSeconds: number, failureThreshold: number): Manifest {
   return {
     httpGet: { path: "/ready", port: proxyPorts.readiness, scheme: "HTTP" },
@@ -69,7 +83,11 @@ function readyProbe(periodSeconds: number, failureThreshold: number): Manifest {
  * No preStop hook: the kubelet ends a native sidecar after all containers it serves, and one that lingers would answer 503 (which
  * callers may not repeat) where a closed port is a connect failure (which they may).
  */
-export function proxySidecar(settings: InjectionSettings, probes: readonly Probe[]): Manifest {
+export function proxySidecar(
+  settings: InjectionSettings,
+  probes: readonly Probe[],
+  workload: PodFacts["workload"],
+): Manifest {
   const nodeId = "sidecar~$(POD_NAME).$(POD_NAMESPACE)";
   const serviceCluster = "$(SERVICE_ACCOUNT).$(POD_NAMESPACE)";
   return {
@@ -85,6 +103,7 @@ export function proxySidecar(settings: InjectionSettings, probes: readonly Probe
       fieldEnv("POD_NAME", "metadata.name"),
       fieldEnv("POD_NAMESPACE", "metadata.namespace"),
       fieldEnv("SERVICE_ACCOUNT", "spec.serviceAccountName"),
+      ...labelsEnv(settings.cluster, workload),
       { name: "ISTHMUS_BOOTSTRAP", value: literal(bootstrapText(settings, probes)) },
     ],
     ports: [{ name: "isthmus-stats", containerPort: proxyPorts.metrics, protocol: "TCP" }],

@@ -20,7 +20,15 @@ describe("a site's options", () => {
   it("have defaults for all but the folders and the gateway's address", async () => {
     const config = await parseSiteOptions(good);
     expect(config).toMatchObject({
-      ...{ address: "127.0.0.1", adsPort: 15128, adminPort: 15014, permissive: false, region: "", zone: "" },
+      ...{
+        address: "127.0.0.1",
+        adsPort: 15128,
+        adminPort: 15014,
+        permissive: false,
+        podLabel: true,
+        region: "",
+        zone: "",
+      },
       gatewayBind: { host: "127.0.0.1", port: 15443 },
       advertise: { host: "127.0.0.1", port: 15443 },
       loopbackRange: { blocks: 256 },

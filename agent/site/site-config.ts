@@ -20,6 +20,7 @@ export interface SiteOptions {
   readonly region?: string | undefined;
   readonly zone?: string | undefined;
   readonly permissive?: boolean | undefined;
+  readonly podLabel?: boolean | undefined;
   readonly logLevel?: string | undefined;
 }
 
@@ -43,6 +44,8 @@ export interface SiteConfig {
   readonly region: string;
   readonly zone: string;
   readonly permissive: boolean;
+  /** Whether sidecars count requests by the workloads' own names. */
+  readonly podLabel: boolean;
   readonly logLevel: LogLevel;
 }
 
@@ -78,6 +81,7 @@ export async function parseSiteOptions(options: SiteOptions): Promise<SiteConfig
     region: options.region ?? "",
     zone: options.zone ?? "",
     permissive: options.permissive === true,
+    podLabel: options.podLabel !== false,
     logLevel: logLevel as LogLevel,
   };
 }

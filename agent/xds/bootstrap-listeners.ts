@@ -16,7 +16,7 @@ export interface Probe {
   readonly targetPort: number;
 }
 
-const METRICS_PORT = 15090;
+const METRICS_PORT = 15010;
 const READINESS_PORT = 15021;
 
 function staticCluster(name: string, port: number, rest: JsonMessage = {}): JsonMessage {

@@ -106,7 +106,7 @@ function startProxy(alone = false): void {
   // the fixed ports belong to pods; here other tests may hold them
   const moved = JSON.stringify(bootstrapConfig(options))
     .replaceAll(":15000}", `:${ADMIN_PORT}}`)
-    .replaceAll(":15090}", `:${METRICS_PORT}}`)
+    .replaceAll(":15010}", `:${METRICS_PORT}}`)
     .replaceAll(":15021}", `:${READINESS_PORT}}`);
   const config = JSON.parse(moved) as JsonMessage;
   writeFileSync(join(dir, "bootstrap.json"), JSON.stringify(alone ? { ...config, dynamic_resources: {} } : config));

@@ -174,6 +174,7 @@ const keptStats: JsonMessage = {
         "overload.",
         "runtime.",
         "isthmus.",
+        "osm_request",
       ].map((prefix) => ({ prefix })),
       ...["membership_healthy", "membership_total", "update_rejected", "bind_errors"].map((suffix) => ({ suffix })),
       // not `http.*.rds.*`: a handful of series for every service
@@ -193,6 +194,12 @@ const keptStats: JsonMessage = {
     ],
   },
 };
+
+/**
+ * Series of requests (request-metrics.ts) that stood still for one to two of these are given up: pods that are gone take theirs along.
+ * Long, since a series that comes back starts at 0, which a query over a shorter time would miss.
+ */
+const requestSeriesIdle = "3600s";
 
 function overload(options: BootstrapOptions): JsonMessage {
   const connections = extension(
@@ -258,6 +265,7 @@ export function bootstrapConfig(options: BootstrapOptions): JsonMessage {
     layered_runtime: runtime,
     overload_manager: overload(options),
     stats_config: { stats_matcher: keptStats },
+    stats_eviction_interval: requestSeriesIdle,
     deferred_stat_options: { enable_deferred_creation_stats: true },
   };
 }

@@ -3,6 +3,7 @@
 import { parseClusterName, parseFleetDomain } from "../../shared/ids.ts";
 import { ok, rejected, type Result } from "../../shared/result.ts";
 import { bootstrapConfig, bootstrapFiles, envoyArguments } from "./bootstrap.ts";
+import { workloadEnvironment } from "./request-metrics.ts";
 
 /** What `workload.json` says; a folder that was copied or edited by hand is checked here. */
 export interface ProxyFacts {
@@ -27,6 +28,8 @@ export interface BoundProxy {
   /** Names in `configDir` with their content. */
   readonly files: Readonly<Record<string, string>>;
   readonly arguments: readonly string[];
+  /** To be added to that of its parent. */
+  readonly environment: Readonly<Record<string, string>>;
   /** Envoy's admin interface: `/ready`, `/drain_listeners?graceful`, `/stats/prometheus`. */
   readonly adminSocketPath: string;
 }
@@ -62,6 +65,13 @@ export function boundProxy(facts: ProxyFacts, folders: ProxyFolders): Result<Bou
   return ok({
     files: Object.fromEntries(files.map(([name, content]) => [name, JSON.stringify(content)])),
     arguments: ["-c", `${configDir}/envoy.json`, ...envoyArguments(nodeId, `${facts.name}.${facts.namespace}`)],
+    environment: workloadEnvironment({
+      cluster: facts.cluster,
+      namespace: facts.namespace,
+      kind: "Workload",
+      name: facts.name,
+      pod: facts.name,
+    }),
     adminSocketPath,
   });
 }

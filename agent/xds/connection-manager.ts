@@ -47,6 +47,11 @@ export function connectionManager(input: ConnectionManagerInput): JsonMessage {
   );
 }
 
+/** A route that answers by itself. */
+export function answerRoute(match: JsonMessage, status: number, text: string): JsonMessage {
+  return { match, direct_response: { status, body: { inline_string: `${text}\n` } } };
+}
+
 /** A route configuration that gives every request the same answer. */
 export function answerAll(name: string, status: number, text: string): JsonMessage {
   return {
@@ -55,7 +60,7 @@ export function answerAll(name: string, status: number, text: string): JsonMessa
       {
         name,
         domains: ["*"],
-        routes: [{ match: { prefix: "/" }, direct_response: { status, body: { inline_string: `${text}\n` } } }],
+        routes: [answerRoute({ prefix: "/" }, status, text)],
       },
     ],
   };

@@ -2,6 +2,7 @@
 // Envoy weighs priorities by healthy weight here, not by counting hosts, so capacity that is not ready must be present
 // and unhealthy (envoy-facts 11): left out, a member with 1 of 10 pods would look 100 % healthy.
 import type { LocalEndpoint, RemoteBackend } from "../ir/types.ts";
+import { gatewayMetadata, podMetadata } from "./request-metrics.ts";
 import type { JsonMessage } from "./resource.ts";
 
 /** Weight of one ready pod: divisible by 1 to 6, so that a member's capacity divides evenly among its gateways. */
@@ -25,6 +26,8 @@ interface Capacity {
   readonly weight: number;
   readonly healthy: boolean;
   readonly plaintext: boolean;
+  /** Whom a request to it is meant for; undefined where requests are not counted. */
+  readonly labels: JsonMessage | undefined;
 }
 
 function lbEndpoint(capacity: Capacity): JsonMessage {
@@ -33,13 +36,17 @@ function lbEndpoint(capacity: Capacity): JsonMessage {
     endpoint: capacity.hostname === "" ? { address } : { address, hostname: capacity.hostname },
     health_status: capacity.healthy ? "HEALTHY" : "UNHEALTHY",
     load_balancing_weight: capacity.weight,
-    ...(capacity.plaintext
-      ? { metadata: { filter_metadata: { "envoy.transport_socket_match": { [plaintextMark]: true } } } }
-      : {}),
+    ...metadataOf(capacity),
   };
 }
 
-function localCapacity(endpoint: LocalEndpoint): Capacity {
+function metadataOf({ plaintext, labels }: Capacity): JsonMessage {
+  if (!plaintext && labels === undefined) return {};
+  const mark = plaintext ? { "envoy.transport_socket_match": { [plaintextMark]: true } } : {};
+  return { metadata: { filter_metadata: { ...mark, ...labels } } };
+}
+
+function localCapacity(endpoint: LocalEndpoint, requestsTo: string | undefined): Capacity {
   return {
     address: endpoint.address,
     port: endpoint.port,
@@ -47,6 +54,7 @@ function localCapacity(endpoint: LocalEndpoint): Capacity {
     weight: WEIGHT_PER_POD,
     healthy: endpoint.ready,
     plaintext: !endpoint.meshed,
+    labels: requestsTo === undefined ? undefined : podMetadata(endpoint),
   };
 }
 
@@ -55,7 +63,7 @@ function shareOf(pods: number, gateways: number): number {
 }
 
 /** `index` keeps the phantoms of several members apart: Envoy merges endpoints of one address. */
-function remoteCapacity(backend: RemoteBackend, index: number): readonly Capacity[] {
+function remoteCapacity(backend: RemoteBackend, index: number, requestsTo: string | undefined): readonly Capacity[] {
   const total = Math.max(backend.total, backend.ready);
   if (total === 0 || backend.gateways.length === 0) return [];
   const healthy = backend.ready > 0;
@@ -68,6 +76,7 @@ function remoteCapacity(backend: RemoteBackend, index: number): readonly Capacit
     weight,
     healthy,
     plaintext: false,
+    labels: requestsTo === undefined ? undefined : gatewayMetadata(backend, requestsTo),
   }));
   const missing = total - backend.ready;
   if (!healthy || missing === 0) return gateways;
@@ -80,6 +89,7 @@ function remoteCapacity(backend: RemoteBackend, index: number): readonly Capacit
       weight: shareOf(missing, 1),
       healthy: false,
       plaintext: false,
+      labels: undefined,
     },
   ];
 }
@@ -114,16 +124,18 @@ export interface AssignmentInput {
   readonly name: string;
   readonly local: readonly LocalEndpoint[];
   readonly remote: readonly RemoteBackend[];
+  /** Name of the service whose requests are counted (request-metrics.ts). Absent: they are not HTTP, or others count them. */
+  readonly requestsTo?: string | undefined;
 }
 
-export function loadAssignment({ name, local, remote }: AssignmentInput): JsonMessage {
+export function loadAssignment({ name, local, remote, requestsTo }: AssignmentInput): JsonMessage {
   const levels: readonly Level[] = [
-    { priority: 0, region: "", zone: "", capacities: local.map(localCapacity) },
+    { priority: 0, region: "", zone: "", capacities: local.map((one) => localCapacity(one, requestsTo)) },
     ...remote.map((backend, index) => ({
       priority: backend.priority,
       region: backend.region,
       zone: backend.zone,
-      capacities: remoteCapacity(backend, index),
+      capacities: remoteCapacity(backend, index, requestsTo),
     })),
   ];
   return { cluster_name: name, policy, endpoints: ranked(levels).map(locality) };

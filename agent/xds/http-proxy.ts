@@ -1,14 +1,24 @@
 // LDS, RDS and CDS of a bound sidecar's HTTP proxy: an application with HTTP_PROXY set sends every request here, and its host name
 // chooses the service. Called by translate. The listener never changes; the routes come by RDS, so open connections obey a change.
 // A name of the mesh never leaves it: what of the mesh the caller may not call is answered 403, whatever the port.
+import type { ClusterName } from "../../shared/ids.ts";
 import type { BoundInput } from "../ir/inputs.ts";
 import type { ServiceIr } from "../ir/types.ts";
 import { circuitBreakers, isHttp } from "./clusters.ts";
-import { connectionManager } from "./connection-manager.ts";
-import { boundTo, noRoute, socketAddress } from "./listeners.ts";
+import { answerRoute, connectionManager } from "./connection-manager.ts";
+import { boundTo, socketAddress } from "./listeners.ts";
 import type { OutboundDefault } from "./matcher.ts";
 import { fixedNames } from "./names.ts";
+import { noRoute } from "./refused-routes.ts";
 import { remembered } from "./remembered.ts";
+import {
+  answererFilterByHost,
+  describedRoutes,
+  destinationOf,
+  meshHost,
+  proxyRequestLog,
+  type Destination,
+} from "./request-metrics.ts";
 import type { JsonMessage } from "./resource.ts";
 import { clientHeaders, clientRoutes, retryUndelivered } from "./routes.ts";
 import type { MeshView, PortView } from "./service-ports.ts";
@@ -51,7 +61,13 @@ export function httpProxyCluster({ httpProxy }: BoundInput): JsonMessage {
   };
 }
 
-export function httpProxyListener({ httpProxy }: BoundInput, outboundDefault: OutboundDefault): JsonMessage {
+export interface HttpProxySettings {
+  readonly outboundDefault: OutboundDefault;
+  /** Whether requests are counted by pod. */
+  readonly podLabel: boolean;
+}
+
+export function httpProxyListener({ httpProxy }: BoundInput, settings: HttpProxySettings): JsonMessage {
   return {
     name: fixedNames.httpProxy,
     stat_prefix: fixedNames.httpProxy,
@@ -65,8 +81,9 @@ export function httpProxyListener({ httpProxy }: BoundInput, outboundDefault: Ou
             statPrefix: fixedNames.httpProxy,
             codec: "AUTO",
             routes: { rds: fixedNames.httpProxy },
-            filters: outboundDefault === "passthrough" ? [resolveOutside] : [],
+            filters: [answererFilterByHost, ...(settings.outboundDefault === "passthrough" ? [resolveOutside] : [])],
             extra: {
+              access_log: [proxyRequestLog(settings.podLabel)],
               strip_trailing_host_dot: true,
               upgrade_configs: [{ upgrade_type: "websocket" }, { upgrade_type: "CONNECT" }],
             },
@@ -84,6 +101,8 @@ interface Hosts {
   readonly domains: readonly string[];
   /** Of a cluster's own service, for callers of its namespace; empty for an import, which has no short name (KEP-1645). */
   readonly bareName: string;
+  /** Whom its requests are meant for. */
+  readonly destination: Destination;
   /** All of this, to be compared quickly. */
   readonly text: string;
 }
@@ -91,12 +110,13 @@ interface Hosts {
 /** Whatever else would be a pattern to Envoy: `*` in a name that another member chose must not take the names of others. */
 const hostName = /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/;
 
-function hostsOf(service: ServiceIr): Hosts {
-  return remembered(service, "hosts", () => {
+function hostsOf(service: ServiceIr, cluster: ClusterName): Hosts {
+  return remembered(service, `hosts|${cluster}`, () => {
     const { key, namespace, name, scope, hostnames } = service;
     const domains = hostnames.filter((host) => hostName.test(host));
     const bareName = scope === "cluster" && hostName.test(name) ? name : "";
-    return { key, namespace, domains, bareName, text: JSON.stringify([key, domains]) };
+    const destination = destinationOf(service, cluster);
+    return { key, namespace, domains, bareName, destination, text: JSON.stringify([key, domains, destination]) };
   });
 }
 
@@ -105,9 +125,9 @@ interface MeshHosts {
   readonly text: string;
 }
 
-function meshHosts(mesh: MeshView): MeshHosts {
-  return remembered(mesh, "hosts", () => {
-    const all = new Map(mesh.ports.map(({ service }) => [service.key, hostsOf(service)]));
+function meshHosts(mesh: MeshView, cluster: ClusterName): MeshHosts {
+  return remembered(mesh, `hosts|${cluster}`, () => {
+    const all = new Map(mesh.ports.map(({ service }) => [service.key, hostsOf(service, cluster)]));
     return { all, text: [...all.values()].map(({ text }) => text).join(" ") };
   });
 }
@@ -120,14 +140,16 @@ export interface HttpProxyRoutesInput {
   /** Ports that the caller may call. */
   readonly views: readonly PortView[];
   readonly mesh: MeshView;
+  readonly cluster: ClusterName;
   /** The caller's own: bare names are of it. */
   readonly namespace: string;
   readonly outboundDefault: OutboundDefault;
 }
 
 /** All that the routes' bytes depend on; equal shapes, equal routes. */
-export function httpProxyShape({ views, mesh, namespace, outboundDefault }: HttpProxyRoutesInput): readonly string[] {
-  return [outboundDefault, namespace, meshHosts(mesh).text, views.map(portShape).join(" ")];
+export function httpProxyShape(input: HttpProxyRoutesInput): readonly string[] {
+  const { views, mesh, cluster, namespace, outboundDefault } = input;
+  return [outboundDefault, namespace, meshHosts(mesh, cluster).text, views.map(portShape).join(" ")];
 }
 
 /** A client leaves out the port of its scheme. */
@@ -146,10 +168,6 @@ function tunnelRoute(headers: readonly JsonMessage[], cluster: string): JsonMess
       upgrade_configs: [{ upgrade_type: "CONNECT", connect_config: {} }],
     },
   };
-}
-
-function answerRoute(match: JsonMessage, status: number, text: string): JsonMessage {
-  return { match, direct_response: { status, body: { inline_string: `${text}\n` } } };
 }
 
 /** Envoy's prefix matches no CONNECT. */
@@ -192,10 +210,11 @@ function outsideRoutes(outboundDefault: OutboundDefault): readonly JsonMessage[]
   ];
 }
 
-/** One virtual host per visible service, one for the names of all others, one for what is outside. A port is told by its route. */
-export function httpProxyRoutes({ views, mesh, namespace, outboundDefault }: HttpProxyRoutesInput): JsonMessage {
+/** One virtual host per service, called or refused, and one for what is outside. A port is told by its route. */
+export function httpProxyRoutes(input: HttpProxyRoutesInput): JsonMessage {
+  const { views, mesh, cluster, namespace, outboundDefault } = input;
   const visible = Map.groupBy(views, (view) => view.service.key);
-  const hosts = meshHosts(mesh).all;
+  const hosts = meshHosts(mesh, cluster).all;
   const taken = new Set<string>();
   // Envoy refuses a table that has a domain twice
   const domainsOf = ({ domains, bareName, ...host }: Hosts): readonly string[] => {
@@ -207,18 +226,23 @@ export function httpProxyRoutes({ views, mesh, namespace, outboundDefault }: Htt
   const called = [...visible].flatMap(([key, ports]) => {
     const host = hosts.get(key);
     const domains = host === undefined ? [] : domainsOf(host);
-    if (domains.length === 0) return [];
-    const routes = [...ports.flatMap(portRoutes), ...everythingRefused];
-    return [{ name: key, domains, ...clientHeaders, routes }];
+    if (host === undefined || domains.length === 0) return [];
+    const routes = describedRoutes([...ports.flatMap(portRoutes), ...everythingRefused], host.destination);
+    return [{ name: key, domains, typed_per_filter_config: meshHost, ...clientHeaders, routes }];
   });
-  const refused = [...hosts.values()].filter(({ key }) => !visible.has(key)).flatMap(domainsOf);
+  const refused = [...hosts.values()].flatMap((host) => {
+    const domains = visible.has(host.key) ? [] : domainsOf(host);
+    if (domains.length === 0) return [];
+    const routes = describedRoutes(everythingRefused, host.destination);
+    return [{ name: `refused|${host.key}`, domains, typed_per_filter_config: meshHost, routes }];
+  });
   return {
     name: fixedNames.httpProxy,
     validate_clusters: false,
     ignore_port_in_host_matching: true,
     virtual_hosts: [
       ...called,
-      ...(refused.length === 0 ? [] : [{ name: "refused", domains: refused, routes: everythingRefused }]),
+      ...refused,
       { name: fixedNames.outside, domains: ["*"], routes: outsideRoutes(outboundDefault) },
     ],
   };

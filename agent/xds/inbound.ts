@@ -8,6 +8,7 @@ import { answerAll, connectionManager } from "./connection-manager.ts";
 import { anyAddress, boundTo, httpInspector, originalDst, tcpProxy, tlsInspector } from "./listeners.ts";
 import { fixedNames, formatName } from "./names.ts";
 import { httpPolicyFilters, tcpPolicyFilters, type Policy } from "./rbac.ts";
+import { answererHeaders, noAnswererHeaders } from "./request-metrics.ts";
 import type { JsonMessage } from "./resource.ts";
 import { failureHeader, failures, mutualTlsOnly } from "./routes.ts";
 import { downstreamTls, meshAlpn } from "./tls.ts";
@@ -62,7 +63,7 @@ function httpChains(port: number, tls: JsonMessage): readonly JsonMessage[] {
           statPrefix: "inbound",
           codec: "HTTP2",
           routes: { rds: mesh },
-          filters: httpPolicyFilters,
+          filters: [answererHeaders, ...httpPolicyFilters],
           extra: { ...callerIdentity, local_reply_config: localReplies },
         }),
       ],
@@ -75,6 +76,7 @@ function httpChains(port: number, tls: JsonMessage): readonly JsonMessage[] {
           statPrefix: "inbound-plaintext",
           codec: "AUTO",
           routes: { rds: plaintext },
+          filters: [noAnswererHeaders],
           extra: callerIdentity,
         }),
       ],

@@ -2,11 +2,15 @@
 // A chain's bytes depend on the port's name and protocol alone, so that no unrelated change drains its connections; what
 // changes more often (routes, endpoints, identities, policy) comes by RDS, EDS and SDS.
 import type { AppProtocol } from "../ir/types.ts";
-import { answerAll, connectionManager } from "./connection-manager.ts";
+import { connectionManager } from "./connection-manager.ts";
 import { isHttp } from "./clusters.ts";
 import { outboundMatcher, type OutboundDefault } from "./matcher.ts";
 import { fixedNames } from "./names.ts";
+import { remembered } from "./remembered.ts";
+import { addressAsHeader } from "./refused-routes.ts";
+import { answererFilter, requestLog } from "./request-metrics.ts";
 import type { JsonMessage } from "./resource.ts";
+import type { PortView } from "./service-ports.ts";
 import { extension } from "./typed-config.ts";
 import type { VisiblePort } from "./visibility.ts";
 
@@ -54,27 +58,37 @@ export function tcpProxy(statPrefix: string, cluster: string): JsonMessage {
 }
 
 /** The chain of one service port; `name` is also that of its routes and its cluster. */
-export function portChain(name: string, protocol: AppProtocol): JsonMessage {
+function portChain(name: string, protocol: AppProtocol, podLabel: boolean): JsonMessage {
   const filter = isHttp(protocol)
-    ? connectionManager({ statPrefix: "outbound", codec: "AUTO", routes: { rds: name } })
+    ? connectionManager({
+        statPrefix: "outbound",
+        codec: "AUTO",
+        routes: { rds: name },
+        filters: [answererFilter],
+        extra: { access_log: [requestLog(podLabel)] },
+      })
     : tcpProxy("outbound", name);
   return { name, filters: [filter] };
 }
 
-export const noRoute =
-  "isthmus: no route to this destination: no TrafficTarget lets this workload call it, or no service has this address and port";
+export function chainOf(view: PortView, podLabel: boolean): JsonMessage {
+  return remembered(view, `chain|${podLabel}`, () => portChain(view.name, view.port.protocol, podLabel));
+}
 
 /** One for all that is refused, and the same bytes for every caller. */
-const denyChain: JsonMessage = {
-  name: fixedNames.denyHttp,
-  filters: [
-    connectionManager({
-      statPrefix: "deny",
-      codec: "AUTO",
-      routes: { inline: answerAll(fixedNames.denyHttp, 403, noRoute) },
-    }),
-  ],
-};
+function denyChain(podLabel: boolean): JsonMessage {
+  return {
+    name: fixedNames.denyHttp,
+    filters: [
+      connectionManager({
+        statPrefix: "deny",
+        codec: "AUTO",
+        routes: { rds: fixedNames.denyHttp },
+        extra: { ...addressAsHeader, access_log: [requestLog(podLabel)] },
+      }),
+    ],
+  };
+}
 
 const leavingChain: JsonMessage = {
   name: fixedNames.passthrough,
@@ -94,14 +108,16 @@ export interface OutboundInput {
   /** Addresses of all services in the mesh: what of them is not visible is refused, never passed through in plaintext. */
   readonly addresses: string;
   readonly outboundDefault: OutboundDefault;
+  /** Whether requests are counted by pod. */
+  readonly podLabel: boolean;
 }
 
 /** All that the listener's bytes depend on; equal shapes, equal listener. */
-export function outboundShape({ visible, addresses, outboundDefault }: OutboundInput): readonly string[] {
-  return [outboundDefault, addresses, ...visible.map(({ view }) => view.shape)];
+export function outboundShape({ visible, addresses, outboundDefault, podLabel }: OutboundInput): readonly string[] {
+  return [outboundDefault, String(podLabel), addresses, ...visible.map(({ view }) => view.shape)];
 }
 
-export function outboundListener({ visible, addresses, outboundDefault }: OutboundInput): JsonMessage {
+export function outboundListener({ visible, addresses, outboundDefault, podLabel }: OutboundInput): JsonMessage {
   const serverFirst = visible
     .map(({ view }) => view.port)
     .filter(({ protocol }) => protocol === "tcp-server-first")
@@ -120,8 +136,8 @@ export function outboundListener({ visible, addresses, outboundDefault }: Outbou
     continue_on_listener_filters_timeout: true,
     filter_chain_matcher: outboundMatcher({ destinations, refused, outboundDefault }),
     filter_chains: [
-      ...visible.map(({ view }) => view.chain),
-      denyChain,
+      ...visible.map(({ view }) => chainOf(view, podLabel)),
+      denyChain(podLabel),
       ...(outboundDefault === "passthrough" ? [leavingChain] : []),
     ],
   };

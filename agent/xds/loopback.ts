@@ -2,7 +2,7 @@
 // application that knows nothing of proxies calls a service as it would call a cluster IP. Called by translate.
 // A listener must never lie in another workload's block: who connects there speaks as that workload.
 import type { BoundInput } from "../ir/inputs.ts";
-import { boundTo } from "./listeners.ts";
+import { boundTo, chainOf } from "./listeners.ts";
 import { fixedNames, formatName } from "./names.ts";
 import { remembered } from "./remembered.ts";
 import type { JsonMessage } from "./resource.ts";
@@ -31,6 +31,12 @@ export function addressInBlock(
   return offset >= 1 && offset <= LAST_OFFSET ? textOf(block + offset) : undefined;
 }
 
+export interface LoopbackInput {
+  readonly bound: BoundInput;
+  /** Whether requests are counted by pod. */
+  readonly podLabel: boolean;
+}
+
 interface Opened {
   /** The address and port. */
   readonly name: string;
@@ -38,7 +44,11 @@ interface Opened {
 }
 
 /** One chain, so there is nothing to inspect: a server that speaks first is not kept waiting. */
-function openedFor({ service, port: { port }, chain }: PortView, bound: BoundInput): readonly Opened[] {
+function openedFor(view: PortView, { bound, podLabel }: LoopbackInput): readonly Opened[] {
+  const {
+    service,
+    port: { port },
+  } = view;
   if (port < bound.lowestPort) return [];
   return service.vips.flatMap((clusterIp) => {
     const address = addressInBlock(clusterIp, bound.loopback);
@@ -49,19 +59,19 @@ function openedFor({ service, port: { port }, chain }: PortView, bound: BoundInp
       stat_prefix: fixedNames.outboundListener,
       traffic_direction: "OUTBOUND",
       ...boundTo(address, port),
-      filter_chains: [chain],
+      filter_chains: [chainOf(view, podLabel)],
     };
     return [{ name, listener }];
   });
 }
 
 /** Of two services that claim one address and port the first speaks for it. */
-export function loopbackListeners(views: readonly PortView[], bound: BoundInput): readonly JsonMessage[] {
-  const { loopback, lowestPort } = bound;
-  const key = `loopback|${loopback.rangeStart}|${loopback.blockStart}|${lowestPort}`;
+export function loopbackListeners(views: readonly PortView[], input: LoopbackInput): readonly JsonMessage[] {
+  const { loopback, lowestPort } = input.bound;
+  const key = `loopback|${loopback.rangeStart}|${loopback.blockStart}|${lowestPort}|${input.podLabel}`;
   const listeners = new Map<string, JsonMessage>();
   for (const view of views) {
-    for (const { name, listener } of remembered(view, key, () => openedFor(view, bound)))
+    for (const { name, listener } of remembered(view, key, () => openedFor(view, input)))
       if (!listeners.has(name)) listeners.set(name, listener);
   }
   return [...listeners.values()];

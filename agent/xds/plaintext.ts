@@ -47,7 +47,7 @@ export function plaintextHttp(input: PlaintextInput): PlaintextHttp | undefined 
   const plaintext = formatName({ kind: "plaintext", scope, namespace, service: service.name, port: port.port });
   return {
     cluster: plaintextHttpCluster(plaintext, port.protocol),
-    assignment: loadAssignment({ name: plaintext, local: unmeshed, remote: [] }),
+    assignment: loadAssignment({ name: plaintext, local: unmeshed, remote: [], requestsTo: service.name }),
     shares: [
       { cluster: name, weight: readyOf(meshed) },
       { cluster: plaintext, weight: readyOf(unmeshed) },

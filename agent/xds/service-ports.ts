@@ -1,14 +1,14 @@
 // Service ports as this folder needs them: everything that is the same for whoever looks is made once per ServiceIr, and an index finds
 // what a caller may see without walking all services for every proxy. Called by visibility and translate.
-import type { FleetDomain } from "../../shared/ids.ts";
+import type { ClusterName, FleetDomain } from "../../shared/ids.ts";
 import { accountKey } from "../ir/grants.ts";
 import { isPermissive } from "../ir/modes.ts";
 import type { LocalEndpoint, MeshIr, ServiceIr, ServicePortIr } from "../ir/types.ts";
 import { isHttp, upstreamCluster } from "./clusters.ts";
-import { portChain } from "./listeners.ts";
 import { formatName } from "./names.ts";
 import { plaintextHttp, unmeshedPods, type PlaintextHttp } from "./plaintext.ts";
 import { remembered } from "./remembered.ts";
+import { destinationOf, meantFor } from "./request-metrics.ts";
 import type { JsonMessage } from "./resource.ts";
 import { outboundRoutes } from "./routes.ts";
 
@@ -31,7 +31,6 @@ export interface PortView {
   readonly destinations: readonly { readonly addresses: readonly string[]; readonly port: number }[];
   /** The application's choice of pod is kept (headless services): no EDS. */
   readonly byAddress: boolean;
-  readonly chain: JsonMessage;
   readonly cluster: JsonMessage;
   readonly routes: JsonMessage | undefined;
   /** All that a listener's bytes say of this port. */
@@ -48,11 +47,12 @@ function podDestinations(pods: readonly LocalEndpoint[]): PortView["destinations
 
 interface PortSettings {
   readonly fleet: FleetDomain;
+  readonly cluster: ClusterName;
   /** Of the service's namespace. */
   readonly permissive: boolean;
 }
 
-function portView(service: ServiceIr, port: ServicePortIr, { fleet, permissive }: PortSettings): PortView {
+function portView(service: ServiceIr, port: ServicePortIr, { fleet, cluster, permissive }: PortSettings): PortView {
   const { protocol } = port;
   const parts = { scope: service.scope, namespace: service.namespace, service: service.name, port: port.port };
   const name = formatName({ kind: "outbound", ...parts });
@@ -75,9 +75,10 @@ function portView(service: ServiceIr, port: ServicePortIr, { fleet, permissive }
     plaintext,
     destinations,
     byAddress,
-    chain: portChain(name, protocol),
     cluster: upstreamCluster({ name, identities: identitiesName, protocol, byAddress, plaintextToo, fleet }),
-    routes: isHttp(protocol) ? outboundRoutes(name, plaintext?.shares) : undefined,
+    routes: isHttp(protocol)
+      ? meantFor(outboundRoutes(name, plaintext?.shares), destinationOf(service, cluster))
+      : undefined,
     shape: JSON.stringify([name, protocol, destinations]),
   };
 }
@@ -126,11 +127,11 @@ function add(index: Map<string, PortView[]>, key: string, view: PortView): void 
 }
 
 function buildView(ir: MeshIr): MeshView {
-  const { fleetDomain: fleet } = ir;
+  const { fleetDomain: fleet, cluster } = ir;
   const views = ir.services.flatMap((service) => {
     const permissive = isPermissive(ir, service.namespace);
-    const make = () => service.ports.map((port) => portView(service, port, { fleet, permissive }));
-    return remembered(service, `views|${fleet}|${permissive}`, make);
+    const make = () => service.ports.map((port) => portView(service, port, { fleet, cluster, permissive }));
+    return remembered(service, `views|${fleet}|${cluster}|${permissive}`, make);
   });
   const ports = views.filter((view) => !isOutsideMesh(view));
   const byAccount = new Map<string, PortView[]>();
@@ -154,6 +155,7 @@ function buildView(ir: MeshIr): MeshView {
 
 /** Once per set of services and modes, however many proxies ask. */
 export function meshView(ir: MeshIr): MeshView {
-  const { fleetDomain, permissive, modeExceptions = [] } = ir;
-  return remembered(ir.services, `mesh|${fleetDomain}|${permissive}|${modeExceptions.join(",")}`, () => buildView(ir));
+  const { fleetDomain, cluster, permissive, modeExceptions = [] } = ir;
+  const key = `mesh|${fleetDomain}|${cluster}|${permissive}|${modeExceptions.join(",")}`;
+  return remembered(ir.services, key, () => buildView(ir));
 }

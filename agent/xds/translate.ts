@@ -25,6 +25,7 @@ import type { Policy } from "./rbac.ts";
 import { nowhere, reachableFrom } from "./reachable.ts";
 import { latest, remembered, type LatestOf } from "./remembered.ts";
 import type { JsonMessage, ResourceSet, ResourceType } from "./resource.ts";
+import { refusedRoutes } from "./refused-routes.ts";
 import { inboundRoutes, plaintextRoutes } from "./routes.ts";
 import { identitiesSecret, rootsSecret, svidSecret } from "./secrets.ts";
 import { calledByName, meshView } from "./service-ports.ts";
@@ -38,10 +39,12 @@ type GatewayClass = Extract<ProxyClass, { readonly kind: "gateway" }>;
 /** What no Kubernetes object of a single service decides. */
 export interface TranslateSettings {
   readonly outboundDefault: OutboundDefault;
+  /** Whether requests are counted by pod: pods that come and go are most of what a Prometheus has to hold. */
+  readonly podLabel: boolean;
 }
 
 /** Passthrough, as OSM 1.2 ships: an application's calls to the API server or the outside go on when its pod is injected. */
-export const defaultSettings: TranslateSettings = { outboundDefault: "passthrough" };
+export const defaultSettings: TranslateSettings = { outboundDefault: "passthrough", podLabel: true };
 
 type Resources = Record<ResourceType, Map<string, JsonMessage>>;
 
@@ -62,13 +65,14 @@ function copyOf(resources: Resources): Resources {
 
 function addVisiblePort(resources: Resources, { view, local }: VisiblePort, ir: MeshIr, rootsPem: string): void {
   const { name, identitiesName, port } = view;
+  const requestsTo = isHttp(port.protocol) ? view.service.name : undefined;
   resources.cds.set(name, view.cluster);
   if (view.routes !== undefined) resources.rds.set(name, view.routes);
   if (!view.byAddress) {
     // `local` belongs to this port alone
     resources.eds.set(
       name,
-      remembered(local, "eds", () => loadAssignment({ name, local, remote: port.remote })),
+      remembered(local, "eds", () => loadAssignment({ name, local, remote: port.remote, requestsTo })),
     );
   }
   if (view.plaintext !== undefined) {
@@ -93,10 +97,11 @@ function outboundResources(input: TranslateInput, visible: readonly VisiblePort[
   const { ir, trust, settings } = input;
   const resources = emptyResources();
   for (const port of visible) addVisiblePort(resources, port, ir, trust.rootsPem);
-  const { outboundDefault } = settings;
+  const { outboundDefault, podLabel } = settings;
   if (outboundDefault === "passthrough") put(resources.cds, passthroughCluster);
   const { addresses } = meshView(ir);
-  const outbound = { visible, addresses, outboundDefault };
+  const outbound = { visible, addresses, outboundDefault, podLabel };
+  put(resources.rds, refusedRoutes(meshView(ir), ir.cluster));
   put(
     resources.lds,
     latest(outboundListeners, anchor, outboundShape(outbound), () => outboundListener(outbound)),
@@ -111,20 +116,20 @@ const proxyRoutes: LatestOf<JsonMessage> = new WeakMap();
 function boundOutboundResources(input: TranslateInput, seen: readonly VisiblePort[], proxy: BoundClass): Resources {
   const { ir, trust, settings } = input;
   const { bound, namespace } = proxy;
-  const { outboundDefault } = settings;
+  const { outboundDefault, podLabel } = settings;
   const resources = emptyResources();
   const visible = seen.map(({ view, local }) => ({ view: calledByName(view, ir.fleetDomain), local }));
   const views = visible.map(({ view }) => view);
   for (const port of visible) addVisiblePort(resources, port, ir, trust.rootsPem);
-  for (const listener of loopbackListeners(views, bound)) put(resources.lds, listener);
-  const routes = { views, mesh: meshView(ir), namespace, outboundDefault };
+  for (const listener of loopbackListeners(views, { bound, podLabel })) put(resources.lds, listener);
+  const routes = { views, mesh: meshView(ir), cluster: ir.cluster, namespace, outboundDefault };
   put(
     resources.rds,
     latest(proxyRoutes, proxy, httpProxyShape(routes), () => httpProxyRoutes(routes)),
   );
   put(
     resources.lds,
-    latest(proxyListeners, proxy, [outboundDefault], () => httpProxyListener(bound, outboundDefault)),
+    latest(proxyListeners, proxy, [outboundDefault, podLabel], () => httpProxyListener(bound, settings)),
   );
   put(
     resources.cds,
@@ -169,7 +174,8 @@ function outboundOf(input: TranslateInput, proxy: SidecarClass): Resources {
   const open = ir.permissive && ir.modeExceptions === undefined;
   const reachable = open ? nowhere : reachableFrom(ir, proxy);
   const anchor = open && !isBound(proxy) ? permissiveCallers : proxy;
-  const needs = [mesh, ir.fleetDomain, trust.rootsPem, settings.outboundDefault, reachable.text];
+  const { outboundDefault, podLabel } = settings;
+  const needs = [mesh, ir.fleetDomain, trust.rootsPem, outboundDefault, podLabel, reachable.text];
   return latest(outboundSets, anchor, needs, () => {
     const visible = open ? everythingVisible(mesh) : visibleByGrants(mesh, reachable);
     return isBound(proxy) ? boundOutboundResources(input, visible, proxy) : outboundResources(input, visible, anchor);

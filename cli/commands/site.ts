@@ -43,6 +43,7 @@ export function siteCommand(streams: Streams, endWith: (status: number) => void)
     .option("--region <name>", "where this site is")
     .option("--zone <name>", "where in the region")
     .option("--permissive", "workloads may call each other without a TrafficTarget")
+    .option("--no-pod-label", "count requests without the labels source_pod and destination_pod")
     .option("--log-level <level>", "debug, info, warn or error", "info")
     .option("--print-systemd", "print a systemd unit for this command and end")
     .action((options: Options) => site(options, streams, endWith));
@@ -160,6 +161,7 @@ function unit(options: Options): string {
       ...paths.flatMap((name) => given(name, (path) => resolve(path))),
       ...words.flatMap((name) => given(name as keyof Options, String)),
       ...(options.permissive === true ? ["--permissive"] : []),
+      ...(options.podLabel === false ? ["--no-pod-label"] : []),
     ],
     stopSeconds: STOP_SECONDS,
   });

@@ -23,7 +23,7 @@ export async function prepareEnvoy(plan: EnvoyPlan, makeProxy: MakeProxy): Promi
     const [problem] = proxy.error;
     throw new UserError(problem?.code ?? "ISTHMUS_CREDENTIAL", problem?.message ?? "the credential cannot be used");
   }
-  const { files, arguments: args, adminSocketPath } = proxy.value;
+  const { files, arguments: args, environment, adminSocketPath } = proxy.value;
   for (const [name, text] of Object.entries(files)) await writeFile(join(configDir, name), text, { mode: 0o600 });
-  return { program, arguments: args, adminSocket: adminSocketPath, needed, title };
+  return { program, arguments: args, environment, adminSocket: adminSocketPath, needed, title };
 }

@@ -19,6 +19,8 @@ const KEPT_LINES = 20;
 export interface EnvoyCommand {
   readonly program: string;
   readonly arguments: readonly string[];
+  /** Added to this process's own. */
+  readonly environment?: Readonly<Record<string, string>>;
   readonly adminSocket: string;
   /** Addresses (`host:port`) without which it is of no use: the start fails when one of them is taken. */
   readonly needed: readonly string[];
@@ -75,8 +77,11 @@ export async function startEnvoy(command: EnvoyCommand, deps: EnvoyDeps, signal:
   };
 }
 
-function launch({ program, arguments: args, title }: EnvoyCommand, { clock, say }: EnvoyDeps): Started {
-  const child = startChild([program, ...args], { stdio: ["ignore", "ignore", "pipe"] });
+function launch({ program, arguments: args, environment, title }: EnvoyCommand, { clock, say }: EnvoyDeps): Started {
+  const child = startChild([program, ...args], {
+    stdio: ["ignore", "ignore", "pipe"],
+    env: { ...process.env, ...environment },
+  });
   const lines: string[] = [];
   const said = new Set<string>();
   if (child.process.stderr !== null) {

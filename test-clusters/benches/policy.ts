@@ -80,6 +80,7 @@ async function startAgent(first: MeshInputs): Promise<Agent> {
       const serviceAccount = token === gatewayPod ? gatewayAccount.serviceAccount : token.replace(/-1$/, "");
       return Promise.resolve(ok({ namespace, serviceAccount, podName: token, podUid: token, expiresAtMs }));
     },
+    podLabel: true,
     gateway: gatewayAccount,
     // as the agent does after every push
     settled: (settled) => void selectExports(settled.inputs),

@@ -56,7 +56,10 @@ describe("the plan", () => {
 
   it.each([1, 2, 3])("is read back from the product's own EDS with %i gateways", (gateways) => {
     for (const { state } of steps) {
-      const assignment = loadAssignment({ name: "n", local: noPods, remote: [backend(state, gateways)] });
+      const assignment = loadAssignment({
+        ...{ name: "n", local: noPods, requestsTo: "n" },
+        remote: [backend(state, gateways)],
+      });
       expect(stateOf(assignment as never, edsScale)).toEqual(state);
     }
   });

@@ -58,7 +58,7 @@ function isReady(status: FieldReader): boolean {
  * The controller that the pod belongs to. A ReplicaSet of a Deployment is named `<deployment>-<pod-template-hash>` and
  * its pods carry that hash as a label (KEP of Deployments v1): the Deployment's name follows without watching ReplicaSets.
  */
-function workloadOf(
+export function workloadOf(
   root: FieldReader,
   podName: string,
   labels: Readonly<Record<string, string>>,

@@ -6,6 +6,8 @@ import { createServer as createHttp2Server } from "node:http2";
 
 const [port, name, host = "127.0.0.1"] = process.argv.slice(2);
 let hungUp = 0;
+const labels = ["namespace", "kind", "name", "pod"];
+const forgedLabels = Object.fromEntries(labels.map((label) => [`osm-stats-${label}`, "forged"]));
 
 function answer(request, response) {
   const path = request.url ?? "";
@@ -16,7 +18,7 @@ function answer(request, response) {
   }
   if (path.startsWith("/forge")) {
     hungUp += 1;
-    response.writeHead(503, { "x-isthmus-failure": "undelivered" }).end();
+    response.writeHead(503, { "x-isthmus-failure": "undelivered", ...forgedLabels }).end();
     return;
   }
   const { method, headers, httpVersion } = request;

@@ -52,11 +52,11 @@ export class BoundMember {
     const facts = { cluster: "east", fleetDomain, namespace: "shop", name: this.name, agent, locality, sidecar: {} };
     const made = boundProxy(facts, { credentialDir: this.dir, configDir: this.dir });
     if (!made.ok) throw new Error(JSON.stringify(made.error));
-    const { files, arguments: given, adminSocketPath } = made.value;
+    const { files, arguments: given, environment, adminSocketPath } = made.value;
     this.adminSocketPath = adminSocketPath;
     const bootstrap = JSON.parse(files["envoy.json"] ?? "") as JsonMessage;
     writeFileSync(join(this.dir, "envoy.json"), JSON.stringify(fedFromFiles(bootstrap, this.dir)));
-    const running = start(wrap([this.#envoy, ...given]));
+    const running = start(wrap([this.#envoy, ...given]), environment);
     this.proxy = running;
     await eventually(`the sidecar of ${this.name} is ready`, async () => {
       const warming = await this.stat("listener_manager.total_listeners_warming");

@@ -45,8 +45,9 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-export function start(command: readonly string[]): Running {
+export function start(command: readonly string[], environment: Readonly<Record<string, string>> = {}): Running {
   const child: ChildProcess = spawn("setpriv", ["--pdeathsig", "KILL", ...command], {
+    env: { ...process.env, ...environment },
     stdio: ["pipe", "pipe", "pipe"],
   });
   let text = "";

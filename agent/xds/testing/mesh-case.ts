@@ -59,7 +59,7 @@ interface CaseGrant {
 interface CaseInput {
   about: string;
   proxy: ProxyClass;
-  settings?: TranslateSettings;
+  settings?: Partial<TranslateSettings>;
   cluster?: string;
   permissive?: boolean;
   modeExceptions?: readonly string[];
@@ -189,5 +189,5 @@ export function readCase(text: string): MeshCase {
     peers: (given.peers ?? []).map(peer),
     revokedTrustDomains: given.revoked ?? [],
   };
-  return { ir: ir, proxy: given.proxy, settings: given.settings ?? defaultSettings };
+  return { ir: ir, proxy: given.proxy, settings: { ...defaultSettings, ...given.settings } };
 }

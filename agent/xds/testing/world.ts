@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { bootstrapConfig } from "../bootstrap.ts";
 import type { ProxyTrust } from "../proxy.ts";
+import { workloadEnvironment, type LabelledWorkload } from "../request-metrics.ts";
 import { translate } from "../translate.ts";
 import { testFleet, type TestFleet } from "./certificates.ts";
 import { eventually, start, type Running } from "./envoy.ts";
@@ -24,14 +25,16 @@ export class Member {
   readonly dir: string;
   readonly #envoy: string;
   readonly #trust: ProxyTrust;
+  readonly #labels: LabelledWorkload;
   proxy: Running | undefined;
   application: Running | undefined;
 
-  constructor(input: { pod: Pod; dir: string; envoy: string; trust: ProxyTrust }) {
+  constructor(input: { pod: Pod; dir: string; envoy: string; trust: ProxyTrust; labels: LabelledWorkload }) {
     this.pod = input.pod;
     this.dir = input.dir;
     this.#envoy = input.envoy;
     this.#trust = input.trust;
+    this.#labels = input.labels;
   }
 
   /** Gives the proxy the resources of this case; a running one takes them over. */
@@ -66,7 +69,8 @@ export class Member {
       "warning",
     ];
     const drain = ["--drain-strategy", "immediate", "--drain-time-s", "2"];
-    const running = start(this.pod.inside([this.#envoy, "-c", file, ...flags, ...drain], "proxy"));
+    const command = this.pod.inside([this.#envoy, "-c", file, ...flags, ...drain], "proxy");
+    const running = start(command, workloadEnvironment(this.#labels));
     this.proxy = running;
     await eventually(`Envoy at ${this.pod.address} is live`, async () => {
       if (
@@ -145,7 +149,9 @@ export async function openWorld(envoy: string): Promise<World> {
     const trust = fleet.svid(...identity);
     writeFileSync(join(own, "chain.pem"), trust.chainPem);
     writeFileSync(join(own, "key.pem"), trust.keyPem);
-    return new Member({ pod, dir: own, envoy, trust });
+    const [cluster, namespace, account] = identity;
+    const labels = { cluster, namespace, kind: "Deployment", name: `${account}-app`, pod: `${account}-app-0` };
+    return new Member({ pod, dir: own, envoy, trust, labels });
   };
   const front = member(0, ["east", "shop", "front"]);
   const cartEast = member(1, ["east", "shop", "cart"]);

@@ -105,6 +105,11 @@ export function staticProxy({ inbound, application }: Sockets): MakeProxy {
       },
     };
     const args = ["-c", join(configDir, "envoy.json"), "--concurrency", "1", "--disable-hot-restart"];
-    return ok({ files: { "envoy.json": JSON.stringify(bootstrap) }, arguments: args, adminSocketPath });
+    return ok({
+      files: { "envoy.json": JSON.stringify(bootstrap) },
+      arguments: args,
+      environment: {},
+      adminSocketPath,
+    });
   };
 }
