@@ -54,7 +54,7 @@ function localCapacity(endpoint: LocalEndpoint, requestsTo: string | undefined):
     weight: WEIGHT_PER_POD,
     healthy: endpoint.ready,
     plaintext: !endpoint.meshed,
-    labels: requestsTo === undefined ? undefined : podMetadata(endpoint),
+    labels: requestsTo === undefined ? undefined : podMetadata(endpoint, requestsTo),
   };
 }
 

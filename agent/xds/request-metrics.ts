@@ -117,8 +117,8 @@ function firstOf(...operators: readonly Operator[]): string {
   return `%COALESCE(${JSON.stringify({ operators })})%`;
 }
 
-/** Keys of an endpoint that is many: said only when no answer said better. */
-const unanswered = { kind: "unanswered_kind", name: "unanswered_name" } as const;
+/** Key of an endpoint that is many: said only when no answer said better. */
+const unansweredKind = "unanswered_kind";
 
 const ofEndpoint = (key: string): Operator => ({ command: "METADATA", param: `UPSTREAM_HOST:${destination}:${key}` });
 const ofAnswer = (key: string): Operator => ({ command: "DYNAMIC_METADATA", param: `${destination}:${key}` });
@@ -127,8 +127,8 @@ const ofRoute = (key: string): Operator => ({ command: "METADATA", param: `ROUTE
 /** What this side knows goes before what the other says of itself. */
 const destinationFormats: Readonly<Record<keyof LabelledWorkload, string>> = {
   namespace: `%METADATA(ROUTE:${destination}:namespace)%`,
-  kind: firstOf(ofEndpoint("kind"), ofAnswer("kind"), ofEndpoint(unanswered.kind), ofRoute("kind")),
-  name: firstOf(ofEndpoint("name"), ofAnswer("name"), ofEndpoint(unanswered.name), ofRoute("name")),
+  kind: firstOf(ofEndpoint("kind"), ofAnswer("kind"), ofEndpoint(unansweredKind), ofRoute("kind")),
+  name: firstOf(ofEndpoint("name"), ofAnswer("name"), ofEndpoint("service"), ofRoute("name")),
   pod: firstOf(ofEndpoint("pod"), ofAnswer("pod"), ofRoute("pod")),
   cluster: firstOf(ofEndpoint("cluster"), ofRoute("cluster")),
 };
@@ -153,6 +153,8 @@ function tags(podLabel: boolean): readonly JsonMessage[] {
   return [
     ...parts.map((part) => ({ name: `source_${part}`, value_format: `%ENVIRONMENT(${variables[part]})%` })),
     ...parts.map((part) => ({ name: `destination_${part}`, value_format: destinationFormats[part] })),
+    // of a split's backends the one that was chosen: TrafficMetrics of Services and TrafficSplits are read from it
+    { name: "destination_service", value_format: firstOf(ofEndpoint("service"), ofRoute("service")) },
   ];
 }
 
@@ -212,10 +214,15 @@ export function proxyRequestLog(podLabel: boolean): JsonMessage {
   return statsLog(podLabel, countedAtProxy);
 }
 
-export type Destination = Omit<LabelledWorkload, "pod">;
+export interface Destination extends Omit<LabelledWorkload, "pod"> {
+  readonly service: string;
+}
 
 /** For a request to what is no service of the mesh. */
-export const unknownDestination: Destination = { cluster: unknown, namespace: unknown, kind: unknown, name: unknown };
+export const unknownDestination: Destination = {
+  ...{ cluster: unknown, namespace: unknown, kind: unknown, name: unknown },
+  service: unknown,
+};
 
 /**
  * Whom a request to a service is meant for while nobody has answered it: the workload behind it, or the service itself where there is
@@ -228,8 +235,8 @@ export function destinationOf({ namespace, name, scope, ports }: ServiceIr, here
   );
   const [only] = workloads.values();
   return workloads.size === 1 && only !== undefined && only.workloadName !== ""
-    ? { cluster, namespace, kind: only.workloadKind, name: only.workloadName }
-    : { cluster, namespace, kind: "Service", name };
+    ? { cluster, namespace, kind: only.workloadKind, name: only.workloadName, service: name }
+    : { cluster, namespace, kind: "Service", name, service: name };
 }
 
 /** The same routes, each with whom it is meant for. */
@@ -248,13 +255,14 @@ export function meantFor(table: JsonMessage, to: Destination): JsonMessage {
   return { ...table, virtual_hosts: described };
 }
 
-/** Metadata of a pod as an endpoint. Nobody speaks for a pod without a sidecar, so its own name is said here too. */
-export function podMetadata({ workloadKind, workloadName, podName, meshed }: LocalEndpoint): JsonMessage {
-  const described = workloadName === "" ? {} : { kind: workloadKind, name: workloadName };
+/** Metadata of a pod as an endpoint of a service. Nobody speaks for a pod without a sidecar, so its own name is said here too. */
+export function podMetadata(endpoint: LocalEndpoint, service: string): JsonMessage {
+  const { workloadKind, workloadName, podName, meshed } = endpoint;
+  const described = { service, ...(workloadName === "" ? {} : { kind: workloadKind, name: workloadName }) };
   return { [destination]: meshed ? described : { kind: unknown, name: unknown, ...described, pod: podName } };
 }
 
 /** Metadata of another member's gateway as an endpoint of a service: which workload answered, the answer says. */
 export function gatewayMetadata({ cluster }: RemoteBackend, service: string): JsonMessage {
-  return { [destination]: { cluster, [unanswered.kind]: "Service", [unanswered.name]: service } };
+  return { [destination]: { cluster, service, [unansweredKind]: "Service" } };
 }
