@@ -18,6 +18,10 @@ export interface AgentConfig {
   readonly adsPort: number;
   readonly webhookPort: number;
   readonly adminPort: number;
+  /** Of metrics.smi-spec.io, which the API server asks. */
+  readonly apiPort: number;
+  /** Base URL; empty: TrafficMetrics are not served. */
+  readonly prometheusUrl: string;
   readonly svidTtlMs: number;
   /** OSM's permissive mode for the whole mesh. */
   readonly permissive: boolean;
@@ -48,6 +52,11 @@ export function readAgentConfig(environment: Environment): Result<AgentConfig> {
     if (!Number.isInteger(value) || value <= 0) problem(name, `"${text(name, "")}" is not a positive whole number`);
     return value;
   };
+  const httpUrl = (name: string) => {
+    const value = text(name, "");
+    if (value !== "" && !/^https?:$/.test(URL.parse(value)?.protocol ?? "")) problem(name, `"${value}" is no HTTP URL`);
+    return value;
+  };
   const level = text("ISTHMUS_LOG_LEVEL", "info");
   if (!logLevels.includes(level as LogLevel))
     problem("ISTHMUS_LOG_LEVEL", `"${level}" is none of ${logLevels.join(", ")}`);
@@ -64,6 +73,8 @@ export function readAgentConfig(environment: Environment): Result<AgentConfig> {
     adsPort: number("ISTHMUS_ADS_PORT", 15128),
     webhookPort: number("ISTHMUS_WEBHOOK_PORT", 9443),
     adminPort: number("ISTHMUS_ADMIN_PORT", 15014),
+    apiPort: number("ISTHMUS_API_PORT", 9444),
+    prometheusUrl: httpUrl("ISTHMUS_PROMETHEUS_URL"),
     svidTtlMs: number("ISTHMUS_SVID_TTL_S", 3600) * 1000,
     permissive: text("ISTHMUS_PERMISSIVE", "false") === "true",
     podLabel: text("ISTHMUS_METRICS_POD_LABEL", "true") === "true",

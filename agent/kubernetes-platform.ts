@@ -11,6 +11,7 @@ import { createTokenReview } from "./kube/token-review.ts";
 import { createLeader } from "./leader.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import type { Membership, Platform, Service } from "./platform.ts";
+import { trafficMetricsApi } from "./traffic-metrics-api.ts";
 
 export interface KubernetesDeps {
   readonly kube: Kube;
@@ -58,7 +59,7 @@ interface Parts {
 function serve(deps: KubernetesDeps, { membership, registryCopy, gateways }: Parts): Service {
   const leader = createLeader({ ...deps, copy: registryCopy, membership });
   const start = async () => {
-    const { kube } = deps;
+    const { kube, config } = deps;
     const { cluster, fleetDomain, rootsPem } = membership;
     const onBundle = (pem: string) => leader.webhookBundle(pem);
     const injector = await startInjector({
@@ -69,7 +70,11 @@ function serve(deps: KubernetesDeps, { membership, registryCopy, gateways }: Par
       rootsPem,
       onBundle,
     });
-    return [gateways, injector];
+    const metricsApi =
+      config.prometheusUrl === ""
+        ? []
+        : [trafficMetricsApi({ ...deps, ...kube, kube, membership: { cluster, fleetDomain } })];
+    return [gateways, injector, ...metricsApi];
   };
   return { leader, start };
 }

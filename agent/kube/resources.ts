@@ -38,6 +38,7 @@ export const customResourceDefinitions = grouped(
   "customresourcedefinitions",
   "CustomResourceDefinition",
 );
+export const apiServices = grouped("apiregistration.k8s.io/v1", "apiservices", "APIService");
 export const serviceExports = grouped("multicluster.x-k8s.io/v1beta1", "serviceexports", "ServiceExport");
 export const serviceExportsAlpha = grouped("multicluster.x-k8s.io/v1alpha1", "serviceexports", "ServiceExport");
 export const serviceImports = grouped("multicluster.x-k8s.io/v1beta1", "serviceimports", "ServiceImport");
