@@ -46,12 +46,16 @@ function inNamespace(namespace: string, [first, ...rest]: readonly string[]): As
 
 /** `path` is decoded and without its query. */
 export function parsePath(path: string): Asked {
-  const [apis, group, version, first, second, ...rest] = path.split("/").filter((part) => part !== "");
+  const [apis, group, version, ...rest] = path.split("/").filter((part) => part !== "");
   if (apis !== "apis") return nothing("this server has the API group metrics.smi-spec.io alone");
   if (group === undefined) return { what: "groups" };
   if (group !== metricsGroup) return nothing(`this server has the API group ${metricsGroup} alone`);
   if (version === undefined) return { what: "group" };
   if (version !== metricsVersion) return nothing(`served is ${metricsVersion}`);
+  return ofVersion(rest);
+}
+
+function ofVersion([first, second, ...rest]: readonly string[]): Asked {
   if (first === undefined) return { what: "resources" };
   if (first === "namespaces" && second !== undefined) return inNamespace(second, rest);
   const of = kindOf(first);

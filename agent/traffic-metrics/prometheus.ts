@@ -1,6 +1,6 @@
 // Instant queries to a Prometheus over its HTTP API. Every failure is a PrometheusError whose message says what to look at.
 // https://prometheus.io/docs/prometheus/2.42/querying/api/#instant-queries
-import { fieldOf } from "../kube/json.ts";
+import { fieldOf, stringOf } from "../kube/json.ts";
 import type { Sample, Samples } from "./items.ts";
 import { metricNames, type MetricName } from "./queries.ts";
 
@@ -57,7 +57,7 @@ function readVector(url: string, status: number, text: string): readonly Sample[
     throw new PrometheusError(`${url} answered ${status} and no JSON: is it a Prometheus?`, { cause });
   }
   if (fieldOf(body, "status") !== "success")
-    throw new PrometheusError(`${url} refused a query: ${String(fieldOf(body, "error") ?? `status ${status}`)}`);
+    throw new PrometheusError(`${url} refused a query: ${stringOf(fieldOf(body, "error")) || `status ${status}`}`);
   const result = fieldOf(body, "data", "result");
   if (!Array.isArray(result)) throw new PrometheusError(`${url} answered no vector`);
   return (result as readonly unknown[]).map((element) => {

@@ -147,13 +147,14 @@ interface Redirected {
 
 function addRedirected(
   resources: Resources,
-  { ir, settings: { outboundDefault } }: TranslateInput,
+  { ir, settings: { outboundDefault, podLabel } }: TranslateInput,
   visible: readonly VisiblePort[],
   { proxy, redirect }: Redirected,
 ): void {
   if (outboundDefault === "passthrough") put(resources.cds, passthroughCluster);
   const addresses = ir.permissive ? "" : meshView(ir).addresses;
-  const outbound = redirectedInput({ visible, addresses, outboundDefault }, proxy.bound, redirect);
+  const outbound = redirectedInput({ visible, addresses, outboundDefault, podLabel }, proxy.bound, redirect);
+  put(resources.rds, refusedRoutes(meshView(ir), ir.cluster));
   put(
     resources.lds,
     latest(outboundListeners, proxy, redirectedShape(outbound, redirect), () => redirectedListener(outbound, redirect)),
