@@ -4,16 +4,25 @@ import type { Clock } from "../shared/clock.ts";
 import type { StatusReport } from "../shared/grpc/fleet-messages.ts";
 import { runTasks, type Task } from "../shared/lifecycle.ts";
 import type { Log } from "../shared/log.ts";
-import { certificatePem } from "../shared/pki/pem.ts";
+import type { RegistryRecord } from "../shared/registry.ts";
 import type { AdminSurface } from "./admin-http.ts";
 import { adsPortTask } from "./ads-port.ts";
 import { ackNote, createProblemBook } from "./agent-views.ts";
+import { cutOffAfter, type CutOff } from "./hub/cut-off.ts";
 import { Publisher } from "./hub/publisher.ts";
 import { restoredRegistry } from "./hub/registry-copy.ts";
 import { RemoteRegistry } from "./hub/remote-registry.ts";
 import { runHubSession, type HubState } from "./hub/session.ts";
 import { openAgentCredential, type AgentCredential } from "./identity/agent-credential.ts";
+import {
+  certificateProblems,
+  certificatesOf,
+  livesOver,
+  watchAges,
+  type HeldCertificates,
+} from "./identity/certificate-ages.ts";
 import type { IdentityStore, JoinedIdentity } from "./identity/identity-state.ts";
+import { rootsReader } from "./identity/roots-pem.ts";
 import { createSvidIssuer, type SvidIssuer } from "./identity/svid-issuer.ts";
 import { selectExports } from "./ir/exports.ts";
 import { createMesh, type Mesh, type Settled } from "./mesh.ts";
@@ -51,9 +60,13 @@ export interface MemberDeps {
   readonly surface: AdminSurface;
 }
 
+/** Of a member that is cut off: the others neither call it nor answer, and its gateway takes no peer. */
+const noRecords: readonly RegistryRecord[] = [];
+
 /** The levels that change while the member lives; everything else is made once. */
 interface Levels {
   hub: HubState;
+  cutOff: CutOff;
   leads: () => boolean;
   settled: Settled | undefined;
   adsOpen: boolean;
@@ -71,6 +84,7 @@ interface Member {
   readonly service: Service;
   readonly mesh: Mesh;
   readonly sources: MeshSources;
+  readonly heldCertificates: HeldCertificates;
   /** Ends the program with a fault of ours. */
   readonly fault: PromiseWithResolvers<never>;
   readonly statusListeners: Set<() => void>;
@@ -83,6 +97,7 @@ export async function runMember(deps: MemberDeps, identity: JoinedIdentity, sign
   await runTasks(signal, [
     hubTask(member),
     { name: "certificates", run: (inner) => member.issuer.run(inner) },
+    { name: "ages", run: (inner) => watchAges({ ...deps, held: member.heldCertificates }, inner) },
     ...platformTasks,
     adsTask(member),
     leadershipTask(member),
@@ -95,6 +110,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity): Promise
   const restored = await restoredRegistry(platform.registryCopy);
   const levels: Levels = {
     hub: { connected: false, problem: undefined },
+    cutOff: undefined,
     leads: () => false,
     settled: undefined,
     adsOpen: false,
@@ -109,7 +125,10 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity): Promise
     ...identity,
     ...config,
     platform,
-    remote: () => (remote.isComplete() ? remote.records() : undefined),
+    remote: () => {
+      if (levels.cutOff !== undefined) return noRecords;
+      return remote.isComplete() ? remote.records() : undefined;
+    },
     revokedTrustDomains: () => credential.value.state().bundle.revokedTrustDomains,
   };
   const rootsPem = rootsReader(credential.value);
@@ -130,20 +149,10 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity): Promise
   const publisher = new Publisher(clock);
   const parts = { deps, identity, levels, credential: credential.value, issuer, remote, publisher, service };
   const { leader } = service;
-  const member: Member = { ...parts, leader, mesh, sources, fault, statusListeners: new Set() };
+  const heldCertificates = certificatesOf(credential.value, issuer);
+  metrics.setCertificateLives(() => livesOver(heldCertificates(), clock.now()));
+  const member: Member = { ...parts, leader, mesh, sources, heldCertificates, fault, statusListeners: new Set() };
   return member;
-}
-
-/** The fleet's roots as PEM, made again only when the bundle is another. */
-function rootsReader(credential: AgentCredential): () => string {
-  let seen: JoinedIdentity["bundle"] | undefined;
-  let pem = "";
-  return () => {
-    const { bundle } = credential.state();
-    if (bundle !== seen) pem = bundle.rootsDer.map(certificatePem).join("");
-    seen = bundle;
-    return pem;
-  };
 }
 
 /** Who is told of what. */
@@ -213,11 +222,14 @@ function endStreamsOfGonePods({ mesh }: Member, { inputs }: Settled): void {
   }
 }
 
-function allProblems({ levels, mesh, leader, deps, remote }: Member) {
+function allProblems({ levels, mesh, leader, deps, remote, heldCertificates }: Member) {
   const built = levels.settled?.problems ?? [];
   const { platform } = deps;
   const located = built.map((problem) => platform.located(problem));
-  return [...mesh.nacks(), ...located, ...platform.problems(), ...leader.problems(), ...remote.problems()];
+  const cutOff = levels.cutOff === undefined ? [] : [levels.cutOff];
+  const aging = certificateProblems(heldCertificates(), deps.clock.now());
+  const own = [...cutOff, ...aging, ...mesh.nacks()];
+  return [...own, ...located, ...platform.problems(), ...leader.problems(), ...remote.problems()];
 }
 
 function hubTask(member: Member): Task {
@@ -243,7 +255,9 @@ function hubTask(member: Member): Task {
   };
   const onState = (state: HubState) => {
     levels.hub = state;
+    levels.cutOff = cutOffAfter(levels.cutOff, state);
     deps.metrics.hubConnected.set(state.connected ? 1 : 0);
+    deps.metrics.cutOff.set(levels.cutOff === undefined ? 0 : 1);
     mesh.pusher.changed();
   };
   const onStatusChange = (listener: () => void) => {

@@ -71,7 +71,7 @@ describe("from nothing to a join token", () => {
     expect(JSON.parse(verified.stdout)).toMatchObject({ intact: true });
   });
 
-  it.each(["accept", "reject", "revoke"])("says that there is no member to %s", async (verb) => {
+  it.each(["accept", "reject", "leave", "revoke"])("says that there is no member to %s", async (verb) => {
     const { status, stderr } = await isthmus([verb, "nobody", "--data", data()]);
     expect(status).toBe(1);
     expect(stderr).toMatch(/^error ISTHMUS_MEMBER_UNKNOWN: nobody is not a member of this fleet/);

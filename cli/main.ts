@@ -20,6 +20,7 @@ const commandsByName: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   run: async () => (await import("./commands/run.ts")).workloadCommand,
   accept: async () => (await import("./commands/membership.ts")).acceptCommand,
   reject: async () => (await import("./commands/membership.ts")).rejectCommand,
+  leave: async () => (await import("./commands/membership.ts")).leaveCommand,
   revoke: async () => (await import("./commands/membership.ts")).revokeCommand,
   status: async () => (await import("./commands/status.ts")).statusCommand,
   clusters: async () => (await import("./commands/clusters.ts")).clustersCommand,

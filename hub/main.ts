@@ -19,6 +19,7 @@ import type { HubConfig } from "./config.ts";
 import { readHubFile } from "./hub-file.ts";
 import { operatorSocketName } from "./operator-client.ts";
 import { startEmbeddedRedis, type EmbeddedRedis } from "./store/embedded-redis.ts";
+import { openDepartures } from "./store/departures.ts";
 import { openStore, type Store } from "./store/open-store.ts";
 import { scriptModeFor } from "./store/redis-version.ts";
 import { openRevisionMemory } from "./store/revision-memory.ts";
@@ -123,9 +124,11 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
     corruptRecords: () => live.corruptRecords,
     sessions: (kind) => sessions.count(kind),
   });
-  const authenticate = authenticator({ fleet: authority.fleetDomain, members, isRevoked: authority.isRevoked });
+  const departures = await openDepartures(config.dataDir);
+  const { fleetDomain, isRevoked } = authority;
+  const authenticate = authenticator({ fleet: fleetDomain, members, isRevoked, hasLeft: departures.has });
   const rules = { allowLoopback: config.allowLoopback, maxRecords: config.maxRecordsPerMember };
-  const joining = { authority, tokens, members, authenticate, audit, clock, log, metrics };
+  const joining = { authority, tokens, members, departures, authenticate, audit, clock, log, metrics };
   const publishing = { registry, live, rules, clock, log, metrics };
   const fleet = await listenFleet(
     { authority, store, authenticate, sessions, joining, publishing, clock, log },
@@ -136,7 +139,8 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
     config.http,
   );
   const { bundleChanged } = fleet;
-  const operating = { authority, store, audit, advertise, version, dataDir: config.dataDir, clock, log, bundleChanged };
+  const { dataDir } = config;
+  const operating = { authority, store, departures, audit, advertise, version, dataDir, clock, log, bundleChanged };
   const operator = await listenOperator(operatorApp(operating), socketPath);
   return { fleet, http, operator };
 }

@@ -2,7 +2,7 @@
 // Called by agent/ads (SDS) and the push loop. Keys are made here and live in memory only.
 import type { Clock } from "../../shared/clock.ts";
 import type { Log } from "../../shared/log.ts";
-import { renewalDueMs } from "../../shared/pki/template.ts";
+import { renewalDueMs, type Validity } from "../../shared/pki/template.ts";
 import type { ClusterCa, Svid } from "./cluster-ca.ts";
 
 /** A suspended machine's timers stand still while certificates age (Istio #38081): so the clock is asked at least this often. */
@@ -20,6 +20,8 @@ export interface SvidIssuer {
   svidFor(namespace: string, serviceAccount: string): Promise<Svid>;
   /** Told after an SVID was replaced. Returns the way to stop listening. */
   onChange(listener: (account: Account) => void): () => void;
+  /** Of the one that ends first; undefined: there is none. */
+  oldest(): Validity | undefined;
   /** Forgets, and so no longer renews, every account that is not in use. */
   retain(inUse: Iterable<Account>): void;
   /** Renews until the signal aborts. */
@@ -40,6 +42,7 @@ interface Entry {
   svid: Promise<Svid>;
   dueMs: number;
   notAfterMs: number;
+  validity?: Validity;
 }
 
 export function createSvidIssuer(deps: SvidIssuerDeps): SvidIssuer {
@@ -55,6 +58,7 @@ export function createSvidIssuer(deps: SvidIssuerDeps): SvidIssuer {
   const keep = (entry: Entry, svid: Svid) => {
     entry.dueMs = renewalDueMs(svid, deps.random());
     entry.notAfterMs = svid.notAfterMs;
+    entry.validity = svid;
     entry.svid = Promise.resolve(svid);
   };
   const create = (account: Account): Entry => {
@@ -92,6 +96,10 @@ export function createSvidIssuer(deps: SvidIssuerDeps): SvidIssuer {
     onChange: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    oldest: () => {
+      const validities = Array.from(entries.values(), ({ validity }) => validity).filter((each) => each !== undefined);
+      return validities.sort((a, b) => a.notAfterMs - b.notAfterMs)[0];
     },
     retain: (inUse) => {
       const wanted = new Set(Array.from(inUse, keyOf));

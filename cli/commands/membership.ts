@@ -1,5 +1,5 @@
-// `isthmus accept | reject | revoke`: what an operator decides about a member. A revocation reaches every gateway and sidecar
-// of the fleet within seconds, and everything else goes on.
+// `isthmus accept | reject | leave | revoke`: what an operator decides about a member. That its identity is trusted no more
+// reaches every gateway and sidecar of the fleet within seconds, and everything else goes on.
 import { Command } from "commander";
 import { askOperator } from "../../hub/operator-client.ts";
 import { dataFlag, dataOption, type DataOption } from "../data-folder.ts";
@@ -7,11 +7,12 @@ import { openOutput, type Format, type Streams } from "../output.ts";
 
 type Options = DataOption & { readonly undo?: boolean; readonly output: Format };
 
-type Verb = "accept" | "reject" | "revoke" | "reinstate";
+type Verb = "accept" | "reject" | "leave" | "revoke" | "reinstate";
 
 const told: Readonly<Record<Verb, (cluster: string) => string>> = {
   accept: (cluster) => `${cluster} is accepted: its agent gets its certificates within seconds`,
   reject: (cluster) => `${cluster} is rejected: its token is worth nothing, the name is free again`,
+  leave: (cluster) => `${cluster} has left: its services are withdrawn, its identity is trusted no more`,
   revoke: (cluster) => `${cluster} is revoked: nobody in the fleet takes its connections or calls it any more`,
   reinstate: (cluster) => `${cluster} is trusted again`,
 };
@@ -26,6 +27,13 @@ export function rejectCommand(streams: Streams): Command {
   return memberCommand("reject", "turn a cluster away that waits to be accepted").action(
     (cluster: string, options: Options) => change("reject", cluster, options, streams),
   );
+}
+
+export function leaveCommand(streams: Streams): Command {
+  return memberCommand(
+    "leave",
+    "take a member out: its services are withdrawn, and it comes back only by a new token",
+  ).action((cluster: string, options: Options) => change("leave", cluster, options, streams));
 }
 
 export function revokeCommand(streams: Streams): Command {
@@ -50,8 +58,13 @@ async function change(verb: Verb, cluster: string, { data, output }: Options, st
   const path = `/v1/members/${encodeURIComponent(cluster)}/${verb}`;
   const answer = await askOperator(data, { method: "POST", path });
   const out = openOutput(output, streams);
-  out.result(answer, told[verb](cluster));
-  out.next(
-    verb === "revoke" ? `isthmus revoke ${cluster} --undo${dataFlag(data)}` : `isthmus clusters${dataFlag(data)}`,
-  );
+  // whoever left and was revoked afterwards is not trusted by the undoing of that
+  const outcome = answer["state"] === "left" && verb === "reinstate" ? "leave" : verb;
+  out.result(answer, told[outcome](cluster));
+  out.next(`isthmus ${nextOf(outcome, cluster)}${dataFlag(data)}`);
+}
+
+function nextOf(verb: Verb, cluster: string): string {
+  if (verb === "revoke") return `revoke ${cluster} --undo`;
+  return verb === "leave" ? `token create ${cluster}` : "clusters";
 }

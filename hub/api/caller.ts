@@ -25,14 +25,15 @@ export interface CallerDeps {
   readonly members: Members;
   /** The signed word of the hub, which no write to Redis can change. */
   readonly isRevoked: (cluster: ClusterName) => boolean;
+  readonly hasLeft: (cluster: ClusterName) => boolean;
 }
 
-export function authenticator({ fleet, members, isRevoked }: CallerDeps): Authenticate {
+export function authenticator({ fleet, members, isRevoked, hasLeft }: CallerDeps): Authenticate {
   return async (call) => {
     const der = call.getAuthContext().sslPeerCertificate?.raw;
     if (der === undefined) throw notAnAgent("no client certificate of this fleet was shown");
     const caller = readAgentCertificate(der, fleet);
-    if (isRevoked(caller.cluster)) throw refusedMember(caller.cluster, "revoked");
+    if (isRevoked(caller.cluster)) throw refusedMember(caller.cluster, hasLeft(caller.cluster) ? "left" : "revoked");
     const mayCall = (member: Member) => member.state === "accepted" && member.agentSpkis.includes(caller.spki);
     const member = await members.find(caller.cluster, mayCall);
     if (member === undefined || !mayCall(member)) throw notAMember(caller, member);

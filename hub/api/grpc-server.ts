@@ -34,7 +34,7 @@ export interface FleetServerDeps {
   readonly store: Store;
   readonly authenticate: Authenticate;
   readonly sessions: Sessions;
-  readonly joining: JoinDeps;
+  readonly joining: Omit<JoinDeps, "bundleChanged">;
   readonly publishing: PublishDeps;
   readonly clock: Clock;
   readonly log: Log;
@@ -79,16 +79,17 @@ export async function listenFleet(deps: FleetServerDeps, address: string): Promi
     "grpc.max_concurrent_streams": 256,
   });
   const watchers = new Set<Watcher>();
-  server.addService(fleetService, fleetMethods(deps, watchers));
+  const bundleChanged = () => {
+    endFormerMembers(deps);
+    for (const watcher of watchers) watcher.pump();
+  };
+  server.addService(fleetService, fleetMethods({ ...deps, joining: { ...deps.joining, bundleChanged } }, watchers));
   const credentials = new HubCredentials(secureContext(deps.authority));
   const port = await bind(server, address, credentials);
   return {
     port,
     reloadTls: () => credentials.replace(secureContext(deps.authority)),
-    bundleChanged: () => {
-      endFormerMembers(deps);
-      for (const watcher of watchers) watcher.pump();
-    },
+    bundleChanged,
     run: async (signal) => {
       const { sessions, store, clock } = deps;
       const stop = store.live.subscribe(() => endFormerMembers(deps));
@@ -140,15 +141,18 @@ function draining(): ServiceError {
   });
 }
 
-function endFormerMembers({ sessions, store, authority }: FleetServerDeps): void {
+function endFormerMembers({ sessions, store, authority, joining }: FleetServerDeps): void {
   sessions.endWhere(({ cluster }) => {
-    if (authority.isRevoked(cluster)) return refusedMember(cluster, "revoked");
+    const { departures } = joining;
+    if (authority.isRevoked(cluster)) return refusedMember(cluster, departures.has(cluster) ? "left" : "revoked");
     const state = store.live.members.get(cluster)?.member.state;
     return state === "accepted" || state === undefined ? undefined : refusedMember(cluster, state);
   });
 }
 
-function fleetMethods(deps: FleetServerDeps, watchers: Set<Watcher>): FleetServer {
+type MethodDeps = FleetServerDeps & { readonly joining: JoinDeps };
+
+function fleetMethods(deps: MethodDeps, watchers: Set<Watcher>): FleetServer {
   const { log, joining, store, clock, authenticate } = deps;
   const bytes = new EventBytes();
   return {

@@ -10,6 +10,7 @@ import type { Result } from "../../shared/result.ts";
 import type { AuditLog } from "../audit/log.ts";
 import { readRequest, type Authority } from "../ca/authority.ts";
 import { renewedSpkis, type Member } from "../registry/member.ts";
+import type { Departures } from "../store/departures.ts";
 import type { Members } from "../store/members.ts";
 import type { RedeemAnswer, RedeemStatus, Tokens } from "../store/tokens.ts";
 import { refusedInput } from "./call.ts";
@@ -20,6 +21,9 @@ export interface JoinDeps {
   readonly authority: Authority;
   readonly tokens: Tokens;
   readonly members: Members;
+  readonly departures: Departures;
+  /** The bundle is another: whoever watches must hear of it now. */
+  readonly bundleChanged: () => void;
   readonly authenticate: Authenticate;
   readonly audit: AuditLog;
   readonly clock: Clock;
@@ -35,7 +39,8 @@ export async function join(deps: JoinDeps, request: JoinRequest): Promise<JoinRe
     throw refusedInput([{ code: "ISTHMUS_CSR_KEY", message: "agent and cluster CA must have different keys" }]);
   }
   const { tokenId, tokenSecret } = request;
-  const { isRevoked } = authority;
+  const { departures } = deps;
+  const isRevoked = (name: ClusterName) => authority.isRevoked(name) && !departures.has(name);
   const order = { tokenId, secret: tokenSecret, agentSpki, clusterCaSpki, isRevoked };
   const redeemed = await tokens.redeem(order, clock.now());
   metrics.joins.inc({ result: redeemed.status });
@@ -47,7 +52,6 @@ export async function join(deps: JoinDeps, request: JoinRequest): Promise<JoinRe
     throw tokenRefused(refusal ?? unknownToken, cluster ?? "NAME");
   }
   const { fleetDomain } = authority;
-  const bundle = authority.bundle();
   const standing = await standingOf(deps, cluster);
   if (redeemed.status === "joined") {
     await audit.record({
@@ -58,12 +62,22 @@ export async function join(deps: JoinDeps, request: JoinRequest): Promise<JoinRe
     });
   }
   if (standing === "pending") {
+    const bundle = authority.bundle();
     return { cluster, fleetDomain, agentChainDer: [], clusterCaChainDer: [], bundle, accepted: false };
   }
+  await takeBack(deps, cluster);
+  const bundle = authority.bundle();
   const agentChainDer = await signed(authority.issueAgent(cluster, request.agentCsrDer));
   const clusterCaChainDer = await signed(authority.issueClusterCa(cluster, request.clusterCaCsrDer));
   log.info("a cluster joined", { cluster, result: redeemed.status, agentVersion: request.agentVersion.slice(0, 64) });
   return { cluster, fleetDomain, agentChainDer, clusterCaChainDer, bundle, accepted: true };
+}
+
+/** A member that left comes back by a token: its trust domain is no longer denied. */
+async function takeBack({ authority, departures, bundleChanged }: JoinDeps, cluster: ClusterName): Promise<void> {
+  if (!departures.has(cluster)) return;
+  if (await authority.setRevoked(cluster, false)) bundleChanged();
+  await departures.set(cluster, false);
 }
 
 /** A token that is good for its keys is good for nothing when an operator has said no since. */

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { TrustBundle } from "../../shared/pki/bundle.ts";
 import { isBundleSigned } from "../../shared/pki/bundle-signature.ts";
 import { readFleetError } from "../../shared/grpc/fleet-status.ts";
-import type { WatchEvent } from "../../shared/grpc/fleet-messages.ts";
+import type { WatchEvent, WireRecord } from "../../shared/grpc/fleet-messages.ts";
 import { auditFileName } from "../audit/log.ts";
 import {
   anonymousClient,
@@ -40,6 +40,12 @@ const bundleOf = (event: WatchEvent | undefined): TrustBundle | undefined =>
   event?.event === "bundle" ? event.bundle : undefined;
 const revoking = (domain: string) => (event: WatchEvent) =>
   bundleOf(event)?.revokedTrustDomains.includes(domain) === true;
+
+const aGateway = (cluster: string): WireRecord => ({
+  cluster,
+  kind: "gateway",
+  gateway: { addresses: [{ host: "192.0.2.7", port: 15443 }], region: "", zone: "" },
+});
 
 async function audited(): Promise<readonly string[]> {
   const { entries } = await hub.operator("GET", "/v1/audit");
@@ -174,6 +180,59 @@ describe("a revoked member", () => {
     await joinAgent(hub, "cut-f");
     await expect(change("cut-f", "reject")).rejects.toMatchObject({ code: "ISTHMUS_MEMBER_STATE" });
     await expect(change("cut-f", "promote")).rejects.toMatchObject({ code: "ISTHMUS_API" });
+  });
+});
+
+describe("a member that leaves", () => {
+  const records = async (cluster: string) => {
+    const redis = new Redis({ path: join(hub.dataDir, "redis", "redis.sock") });
+    const keys = await redis.hkeys("isthmus:{acme.mesh}:records");
+    redis.disconnect();
+    return keys.filter((key) => key.startsWith(`${cluster}/`));
+  };
+
+  it("takes its records with it, is trusted by nobody any more, and its streams end", async () => {
+    const [leaver, other] = [await joinAgent(hub, "leave-a"), await joinAgent(hub, "leave-b")];
+    const watching = watch(other);
+    const publishing = publish(leaver);
+    publishing.send({ puts: [aGateway("leave-a")], synced: true });
+    await publishing.next();
+    expect(await records("leave-a")).toEqual(["leave-a/gateway"]);
+
+    expect(await change("leave-a", "leave")).toMatchObject({ state: "left" });
+    await watching.nextUntil(revoking("leave-a.acme.mesh"));
+    await watching.nextUntil(
+      (event) =>
+        event.event === "change" && event.change.op === "deleteKey" && event.change.deleteKey === "leave-a/gateway",
+    );
+    expect(await records("leave-a")).toEqual([]);
+    expect(await codeOf(watch(leaver).next())).toBe("ISTHMUS_MEMBER_LEFT");
+    expect(await audited()).toContain("member.leave leave-a");
+    watching.cancel();
+  });
+
+  it("comes back by a new token alone, with new keys, and is trusted again", async () => {
+    const leaver = await joinAgent(hub, "leave-c");
+    await change("leave-c", "leave");
+    await change("leave-c", "reinstate");
+    expect(await codeOf(watch(leaver).next())).toBe("ISTHMUS_MEMBER_LEFT");
+    const back = await joinAgent(hub, "leave-c");
+    expect(back.reply.bundle?.revokedTrustDomains).not.toContain("leave-c.acme.mesh");
+    const watching = watch(back);
+    await watching.nextUntil(({ event }) => event === "synced");
+    watching.cancel();
+    expect(await codeOf(watch(leaver).next())).toBe("ISTHMUS_AGENT_KEY_REPLACED");
+  });
+
+  it("that is revoked afterwards comes back by no token; undoing that makes it one that left, not one that is trusted", async () => {
+    await joinAgent(hub, "leave-d");
+    await change("leave-d", "leave");
+    await change("leave-d", "revoke");
+    await expect(token("leave-d")).rejects.toMatchObject({ code: "ISTHMUS_MEMBER_REVOKED" });
+    expect(await change("leave-d", "reinstate")).toMatchObject({ state: "left" });
+    const { reply } = await joinAgent(hub, "leave-e");
+    expect(reply.bundle?.revokedTrustDomains).toContain("leave-d.acme.mesh");
+    await joinAgent(hub, "leave-d");
   });
 });
 

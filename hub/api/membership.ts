@@ -1,4 +1,4 @@
-// What an operator does to members: accept, reject, revoke, reinstate. Recorded in the audit log first, then done; asking
+// What an operator does to members: accept, reject, leave, revoke, reinstate. Recorded in the audit log first, then done; asking
 // again finishes what a crash cut short, because every step is idempotent.
 import type { Clock } from "../../shared/clock.ts";
 import { UserError } from "../../shared/errors.ts";
@@ -8,11 +8,15 @@ import type { AuditLog } from "../audit/log.ts";
 import type { Authority } from "../ca/authority.ts";
 import type { Member } from "../registry/member.ts";
 import { afterVerb, type MembershipVerb } from "../registry/membership.ts";
+import type { Departures } from "../store/departures.ts";
 import type { Members } from "../store/members.ts";
+import type { RedisRegistry } from "../store/redis-registry.ts";
 
 export interface MembershipDeps {
   readonly authority: Authority;
   readonly members: Members;
+  readonly registry: RedisRegistry;
+  readonly departures: Departures;
   readonly audit: AuditLog;
   readonly clock: Clock;
   readonly log: Log;
@@ -36,30 +40,55 @@ export async function changeMembership(
   const cluster = parseClusterName(typeof name === "string" ? name : "");
   if (!cluster.ok) throw new UserError("ISTHMUS_CLUSTER_NAME", cluster.error[0]?.message ?? "no cluster name");
   const { authority, audit, log } = deps;
-  await expectAllowed(deps, verb, cluster.value);
+  const planned = await expectAllowed(deps, verb, cluster.value);
   await audit.record({ action: `member.${verb}`, actor: "operator", subject: cluster.value, detail: {} });
   // signed first: from here on nothing that Redis says can let a revoked member in, or keep a reinstated one out
-  if (verb === "revoke" || verb === "reinstate") {
-    if (await authority.setRevoked(cluster.value, verb === "revoke")) deps.bundleChanged();
-  }
+  await settleTrust(deps, verb, planned);
   const { state } = await storeMember(deps, verb, cluster.value);
+  if (state === "left") await withdrawRecords(deps, cluster.value);
   const bundleSequence = authority.bundle().sequence;
   log.info("a member's standing was changed", { cluster: cluster.value, verb, state, bundleSequence });
   return { cluster: cluster.value, state, bundleSequence };
+}
+
+/** Who has left is denied like who is revoked: its certificates are valid for days, and its keys may be anywhere by then. */
+async function settleTrust(
+  { authority, departures, bundleChanged }: MembershipDeps,
+  verb: MembershipVerb,
+  { cluster, state }: Member,
+): Promise<void> {
+  if (verb === "accept" || verb === "reject") return;
+  const denied = state !== "accepted";
+  // written before the denial is, and after it is lifted: a crash in between leaves it denied
+  if (denied) await departures.set(cluster, state === "left");
+  if (await authority.setRevoked(cluster, denied)) bundleChanged();
+  if (!denied) await departures.set(cluster, false);
+}
+
+/** Its streams have ended with the bundle, so nobody writes them again. */
+async function withdrawRecords({ registry }: MembershipDeps, cluster: ClusterName): Promise<void> {
+  const keys = await registry.ownedKeys(cluster);
+  if (keys.length === 0) return;
+  const { incarnation } = await registry.head();
+  await registry.write(
+    cluster,
+    incarnation,
+    keys.map((key) => ({ key, text: undefined })),
+  );
 }
 
 async function expectAllowed(
   { members, clock }: MembershipDeps,
   verb: MembershipVerb,
   cluster: ClusterName,
-): Promise<void> {
+): Promise<Member> {
   const stored = await members.stored(cluster);
   if (stored === undefined) {
     throw new UserError("ISTHMUS_MEMBER_UNKNOWN", `${cluster} is not a member of this fleet`, {
       hint: "isthmus clusters lists the members",
     });
   }
-  allowed(verb, stored.member, clock.now());
+  return allowed(verb, stored.member, clock.now());
 }
 
 function allowed(verb: MembershipVerb, member: Member, nowMs: number): Member {

@@ -10,6 +10,7 @@ import type { AuditEntry } from "../audit/chain.ts";
 import { readAudit, type AuditLog } from "../audit/log.ts";
 import type { Authority } from "../ca/authority.ts";
 import { isRedisFailure } from "../store/redis-connection.ts";
+import type { Departures } from "../store/departures.ts";
 import type { Store } from "../store/open-store.ts";
 import type { MembershipVerb } from "../registry/membership.ts";
 import { changeMembership } from "./membership.ts";
@@ -23,6 +24,7 @@ const minTtlMs = 1_000;
 export interface OperatorDeps {
   readonly authority: Authority;
   readonly store: Store;
+  readonly departures: Departures;
   readonly audit: AuditLog;
   /** `host:port` under which members reach this hub. */
   readonly advertise: string;
@@ -69,7 +71,7 @@ export function operatorApp(deps: OperatorDeps): Express {
   app.post("/v1/members/:cluster/:verb", async (request: Request<MemberCall>, response: Response, next) => {
     const verb = membershipVerbs.find((name) => name === request.params.verb);
     if (verb === undefined) next();
-    else response.json(await changeMembership({ ...deps, members: store.members }, verb, request.params.cluster));
+    else response.json(await changeMembership({ ...deps, ...store }, verb, request.params.cluster));
   });
   app.get("/v1/audit", async (request: Request, response: Response) => {
     response.json(await auditPage(deps, Number(request.query["after"] ?? 0)));
@@ -98,7 +100,7 @@ interface MemberCall {
   readonly verb: string;
 }
 
-const membershipVerbs: readonly MembershipVerb[] = ["accept", "reject", "revoke", "reinstate"];
+const membershipVerbs: readonly MembershipVerb[] = ["accept", "reject", "leave", "revoke", "reinstate"];
 
 /** One answer holds so many entries at most; who wants more asks again after the last one. */
 const auditPageEntries = 1_000;
@@ -149,7 +151,7 @@ async function createToken(deps: OperatorDeps, body: unknown): Promise<unknown> 
   const { store, authority, audit, advertise, clock, log } = deps;
   const order = parseTokenOrder(body);
   const { cluster } = order;
-  if (authority.isRevoked(cluster)) {
+  if (authority.isRevoked(cluster) && !deps.departures.has(cluster)) {
     throw new UserError("ISTHMUS_MEMBER_REVOKED", `${cluster} is revoked`, {
       hint: `choose another name; or, if it is to be trusted again: isthmus revoke --undo ${cluster}`,
     });

@@ -10,10 +10,10 @@ function member(state: MemberState): Member {
 
 /** Rows: state before; columns: what each verb makes of it. */
 const table: readonly (readonly [MemberState, Readonly<Record<MembershipVerb, MemberState | "refused">>])[] = [
-  ["pending", { accept: "accepted", reject: "left", revoke: "refused", reinstate: "refused" }],
-  ["accepted", { accept: "accepted", reject: "refused", revoke: "revoked", reinstate: "accepted" }],
-  ["revoked", { accept: "refused", reject: "refused", revoke: "revoked", reinstate: "accepted" }],
-  ["left", { accept: "refused", reject: "left", revoke: "revoked", reinstate: "left" }],
+  ["pending", { accept: "accepted", reject: "left", leave: "refused", revoke: "refused", reinstate: "refused" }],
+  ["accepted", { accept: "accepted", reject: "refused", leave: "left", revoke: "revoked", reinstate: "accepted" }],
+  ["revoked", { accept: "refused", reject: "refused", leave: "refused", revoke: "revoked", reinstate: "accepted" }],
+  ["left", { accept: "refused", reject: "left", leave: "left", revoke: "revoked", reinstate: "left" }],
 ];
 const rows = table.flatMap(([before, verbs]) =>
   Object.entries(verbs).map(([verb, after]) => ({ before, verb: verb as MembershipVerb, after })),

@@ -3,7 +3,7 @@ import type { Result } from "../../shared/result.ts";
 import { ok, rejected } from "../../shared/result.ts";
 import type { Member, MemberState } from "./member.ts";
 
-export type MembershipVerb = "accept" | "reject" | "revoke" | "reinstate";
+export type MembershipVerb = "accept" | "reject" | "leave" | "revoke" | "reinstate";
 
 interface Verb {
   readonly from: readonly MemberState[];
@@ -28,6 +28,12 @@ const verbs: Readonly<Record<MembershipVerb, Verb>> = {
     after: gone,
     refusal: "does not wait to be accepted",
     hint: "to cut a member off: isthmus revoke NAME",
+  },
+  leave: {
+    from: ["accepted", "left"],
+    after: gone,
+    refusal: "is not a member that could leave",
+    hint: "isthmus clusters",
   },
   revoke: {
     // a member that left keeps certificates for days; one that waits has none
