@@ -55,6 +55,7 @@ export async function runHub(config: HubConfig, signal: AbortSignal, deps: HubDe
     const audit = await openAuditLog(dataDir, clock, log);
     const store = await openStore({
       target: config.redis ?? { kind: "socket", path: embedded?.socketPath ?? "" },
+      dataDir,
       scriptMode: embedded === undefined ? undefined : scriptModeFor(embedded.version),
       fleet: authority.fleetDomain,
       pepper: hubFile.pepper,
@@ -122,6 +123,7 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
     restored: () => live.restored,
     restores: () => store.restores(),
     corruptRecords: () => live.corruptRecords,
+    tamperedMembers: () => store.tampered(),
     sessions: (kind) => sessions.count(kind),
   });
   const departures = await openDepartures(config.dataDir);

@@ -17,8 +17,8 @@ import { runReports, sendReport, type AgentStatus } from "./report.ts";
 import { runWatch } from "./watch.ts";
 
 const transient = { baseMs: 200, maxMs: 5_000 };
-/** A member that was refused is not let in by asking more often. */
-const refused = { baseMs: 2_000, maxMs: 30_000 };
+/** A member that was refused is not let in by asking more often; one whose revocation is undone shall not wait for long. */
+const refused = { baseMs: 2_000, maxMs: 10_000 };
 const refusals: ReadonlySet<status> = new Set([
   status.PERMISSION_DENIED,
   status.UNAUTHENTICATED,

@@ -97,14 +97,8 @@ export function createSvidIssuer(deps: SvidIssuerDeps): SvidIssuer {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    oldest: () => {
-      const validities = Array.from(entries.values(), ({ validity }) => validity).filter((each) => each !== undefined);
-      return validities.sort((a, b) => a.notAfterMs - b.notAfterMs)[0];
-    },
-    retain: (inUse) => {
-      const wanted = new Set(Array.from(inUse, keyOf));
-      for (const key of entries.keys()) if (!wanted.has(key)) entries.delete(key);
-    },
+    oldest: () => firstToEnd(entries.values()),
+    retain: (inUse) => forgetOthers(entries, new Set(Array.from(inUse, keyOf))),
     run: async (signal) => {
       while (!signal.aborted) {
         for (const entry of entries.values()) if (isDue(entry, deps.clock.now())) await renew(entry);
@@ -113,6 +107,15 @@ export function createSvidIssuer(deps: SvidIssuerDeps): SvidIssuer {
       }
     },
   };
+}
+
+function forgetOthers(entries: Map<string, Entry>, wanted: ReadonlySet<string>): void {
+  for (const key of entries.keys()) if (!wanted.has(key)) entries.delete(key);
+}
+
+function firstToEnd(entries: Iterable<Entry>): Validity | undefined {
+  const validities = Array.from(entries, ({ validity }) => validity).filter((each) => each !== undefined);
+  return validities.sort((a, b) => a.notAfterMs - b.notAfterMs)[0];
 }
 
 function keyOf({ namespace, serviceAccount }: Account): string {

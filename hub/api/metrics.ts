@@ -9,6 +9,7 @@ export interface GaugeSources {
   readonly restored: () => boolean;
   readonly restores: () => number;
   readonly corruptRecords: () => number;
+  readonly tamperedMembers: () => number;
   readonly sessions: (kind: "publish" | "watch") => number;
 }
 
@@ -70,6 +71,7 @@ export function observe({ registry }: HubMetrics, sources: GaugeSources): void {
   gauge("restored", "1 while older data in Redis waits for an operator's word", () => Number(sources.restored()));
   gauge("restores", "Times Redis was found to hold older data since this hub started", sources.restores);
   gauge("corrupt_records", "Malformed records met in Redis since this hub started", sources.corruptRecords);
+  gauge("tampered_members", "Member records in Redis that were changed or older than known", sources.tamperedMembers);
   gauge("publish_sessions", "Open publish streams", () => sources.sessions("publish"));
   gauge("watch_sessions", "Open watch streams", () => sources.sessions("watch"));
 }

@@ -85,6 +85,7 @@ async function open(url: string, options: { ca?: string; insecure?: boolean } = 
   return openStore({
     target: parseRedisUrl(url, options.insecure === true, options.ca),
     scriptMode: undefined,
+    dataDir: folder,
     fleet: fleet.ok ? fleet.value : ("" as never),
     pepper: Buffer.alloc(32),
     rules: { allowLoopback: false },

@@ -5,8 +5,9 @@ import type { Log } from "../../shared/log.ts";
 import type { RegistryChange } from "../../shared/registry.ts";
 import type { AddressRules } from "../../shared/grpc/gateway-host.ts";
 import { decodeRecord } from "../registry/decide.ts";
-import { decodeMember, isMemberKey, type Member } from "../registry/member.ts";
+import { isMemberKey, type Member } from "../registry/member.ts";
 import { RegistryView, type QuietChange } from "../registry/view.ts";
+import type { MembershipMemory } from "./membership-memory.ts";
 import type { StoredChange, StoredSnapshot } from "./redis-registry.ts";
 
 export interface StoredMember {
@@ -22,10 +23,12 @@ export class LiveRegistry {
   readonly #listeners = new Set<() => void>();
   readonly #rules: AddressRules;
   readonly #log: Log;
+  readonly #memory: MembershipMemory;
   #corruptRecords = 0;
 
-  constructor(rules: AddressRules, log: Log) {
+  constructor(rules: AddressRules, memory: MembershipMemory, log: Log) {
     this.#rules = rules;
+    this.#memory = memory;
     this.#log = log;
   }
 
@@ -107,8 +110,11 @@ export class LiveRegistry {
   }
 
   #rememberMember({ key, revision, text }: StoredChange): void {
-    const member = text === undefined ? undefined : decodeMember(key, text);
-    if (member?.ok === true) this.#members.set(member.value.cluster, { member: member.value, revision });
+    const known = this.#members.get(key.slice("!member/".length) as ClusterName);
+    // the feed repeats itself after a lost connection
+    if (known !== undefined && known.revision >= revision) return;
+    const member = this.#memory.open(key, text);
+    if (member.ok) this.#members.set(member.value.cluster, { member: member.value, revision });
     else this.#countCorrupt(key);
   }
 

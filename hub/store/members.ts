@@ -1,14 +1,16 @@
 // Members of the fleet in Redis: read fresh when memory is not enough, changed by compare-and-set. Joining itself is
 // part of redeeming a token (tokens.ts), because both must happen or neither.
 import type { ClusterName } from "../../shared/ids.ts";
-import { decodeMember, encodeMember, memberKey, type Member } from "../registry/member.ts";
+import { memberKey, type Member } from "../registry/member.ts";
 import type { RedisKeys } from "./keys.ts";
 import type { LiveRegistry, StoredMember } from "./live-registry.ts";
+import type { MembershipMemory } from "./membership-memory.ts";
 import { streamLength, type RedisRegistry } from "./redis-registry.ts";
 import type { Scripts } from "./scripts.ts";
 
 export interface MembersDeps {
   readonly live: LiveRegistry;
+  readonly memory: MembershipMemory;
   readonly registry: RedisRegistry;
   readonly scripts: Scripts;
   readonly keys: RedisKeys;
@@ -17,12 +19,11 @@ export interface MembersDeps {
 export type RebindStatus = "written" | "conflict" | "wrong-cluster";
 export type Members = ReturnType<typeof openMembers>;
 
-export function openMembers({ live, registry, scripts, keys }: MembersDeps) {
+export function openMembers({ live, memory, registry, scripts, keys }: MembersDeps) {
   const stored = async (cluster: ClusterName): Promise<StoredMember | undefined> => {
     const change = await registry.record(memberKey(cluster));
-    if (change?.text === undefined) return undefined;
-    const member = decodeMember(change.key, change.text);
-    return member.ok ? { member: member.value, revision: change.revision } : undefined;
+    const member = memory.open(memberKey(cluster), change?.text);
+    return member.ok ? { member: member.value, revision: change?.revision ?? 0 } : undefined;
   };
   return {
     stored,
@@ -41,8 +42,14 @@ export function openMembers({ live, registry, scripts, keys }: MembersDeps) {
     async rebind(before: StoredMember, after: Member, newSpkis: readonly string[]): Promise<RebindStatus> {
       const places = [keys.meta, keys.records, keys.stream, keys.boundSpkis];
       const { cluster } = after;
-      const head = [cluster, memberKey(cluster), encodeMember(after), before.revision, streamLength];
+      const unchanged = after === before.member ? memory.current(cluster) : undefined;
+      const text = unchanged ?? memory.seal(after);
+      const head = [cluster, memberKey(cluster), text, before.revision, streamLength];
       const [status] = await scripts.call("rebind", places, [...head, ...newSpkis]);
+      if (status === "written") {
+        memory.open(memberKey(cluster), text);
+        await memory.saved();
+      }
       return String(status) as RebindStatus;
     },
   };

@@ -10,6 +10,7 @@ import { redisKeys } from "./keys.ts";
 import { LiveRegistry } from "./live-registry.ts";
 import { openMembers, type Members } from "./members.ts";
 import { commandConnection, connectOrExplain, feedConnection, type RedisTarget } from "./redis-connection.ts";
+import { openMembershipMemory } from "./membership-memory.ts";
 import { RedisRegistry } from "./redis-registry.ts";
 import { scriptModeFor, serverVersion } from "./redis-version.ts";
 import { openReports, type Reports } from "./reports.ts";
@@ -21,6 +22,8 @@ export interface StoreOptions {
   readonly target: RedisTarget;
   /** Of the embedded Redis; a given server is asked. */
   readonly scriptMode: ScriptMode | undefined;
+  /** Of the hub: what it remembers of its members. */
+  readonly dataDir: string;
   readonly fleet: FleetDomain;
   readonly pepper: Uint8Array;
   readonly rules: AddressRules;
@@ -35,6 +38,8 @@ export interface Store {
   readonly members: Members;
   readonly tokens: Tokens;
   readonly reports: Reports;
+  /** Member records of Redis that were refused because they were changed, or older than known. */
+  tampered(): number;
   /** Times that the data in Redis was found to be older than what this hub had seen. */
   restores(): number;
   /** Task: keeps `live` current. */
@@ -44,6 +49,7 @@ export interface Store {
 
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { target, fleet, pepper, rules, memory, clock, log } = options;
+  const membership = await openMembershipMemory(options);
   const redis = commandConnection(target);
   await connectOrExplain(redis, target);
   const mode = options.scriptMode ?? scriptModeFor(await serverVersion(redis));
@@ -52,7 +58,7 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   const scripts = openScripts(redis, mode);
   await scripts.load();
   const registry = new RedisRegistry({ redis, scripts, keys });
-  const live = new LiveRegistry(rules, log);
+  const live = new LiveRegistry(rules, membership, log);
   let restores = 0;
   const feed = {
     connect: () => feedConnection(target),
@@ -67,9 +73,10 @@ export async function openStore(options: StoreOptions): Promise<Store> {
   return {
     live,
     registry,
-    members: openMembers({ live, registry, scripts, keys }),
-    tokens: openTokens({ redis, scripts, keys, pepper }),
+    members: openMembers({ live, memory: membership, registry, scripts, keys }),
+    tokens: openTokens({ redis, scripts, keys, pepper, memory: membership }),
     reports: openReports(redis, keys),
+    tampered: () => membership.tampered(),
     restores: () => restores,
     runFeed: (signal) => runChangeFeed(feed, signal),
     close: () => redis.disconnect(),

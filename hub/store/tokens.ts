@@ -4,8 +4,9 @@ import type { Redis } from "ioredis";
 import { createHmac, randomBytes } from "node:crypto";
 import { parseClusterName, type ClusterName } from "../../shared/ids.ts";
 import { joinTokenSecretBytes } from "../../shared/join-token.ts";
-import { encodeMember, memberKey, type Member } from "../registry/member.ts";
+import { memberKey, type Member } from "../registry/member.ts";
 import type { RedisKeys } from "./keys.ts";
+import type { MembershipMemory, Redeemed } from "./membership-memory.ts";
 import { streamLength } from "./redis-registry.ts";
 import type { Scripts } from "./scripts.ts";
 
@@ -76,21 +77,40 @@ export interface TokensDeps {
   readonly scripts: Scripts;
   readonly keys: RedisKeys;
   readonly pepper: Uint8Array;
+  readonly memory: MembershipMemory;
+}
+
+/** What a token is good for: part of its HMAC, so that nobody who writes to Redis makes more of it. */
+interface TokenTerms {
+  readonly cluster: string;
+  readonly expiresAtMs: string;
+  readonly rejoin: string;
+  readonly mustBeAccepted: string;
 }
 
 export type Tokens = ReturnType<typeof openTokens>;
 
-export function openTokens({ redis, scripts, keys, pepper }: TokensDeps) {
-  const hmacOf = (id: string, secret: Uint8Array) =>
-    createHmac("sha256", pepper).update(`${id}\0`).update(secret).digest("hex");
+interface Bearer {
+  readonly id: string;
+  readonly secret: Uint8Array;
+}
 
+function hmacOf(pepper: Uint8Array, { id, secret }: Bearer, terms: TokenTerms): string {
+  const { cluster, expiresAtMs, rejoin, mustBeAccepted } = terms;
+  const statement = JSON.stringify([id, cluster, expiresAtMs, rejoin, mustBeAccepted]);
+  return createHmac("sha256", pepper).update(`${statement}\0`).update(secret).digest("hex");
+}
+
+export function openTokens(deps: TokensDeps) {
+  const { redis, keys, pepper } = deps;
   return {
     async create({ cluster, ttlMs, rejoin, mustBeAccepted }: TokenRequest, nowMs: number): Promise<NewToken> {
       const id = randomBytes(8).toString("hex");
       const secret = randomBytes(joinTokenSecretBytes);
       const expiresAtMs = nowMs + ttlMs;
       const flags = { rejoin: rejoin ? "1" : "0", mustBeAccepted: mustBeAccepted ? "1" : "0" };
-      const fields = { hmac: hmacOf(id, secret), cluster, expiresAtMs, createdAtMs: nowMs, ...flags };
+      const terms = { cluster, expiresAtMs: String(expiresAtMs), ...flags };
+      const fields = { hmac: hmacOf(pepper, { id, secret }, terms), createdAtMs: nowMs, ...terms };
       const replies = await redis
         .multi()
         .hset(keys.token(id), fields)
@@ -122,28 +142,55 @@ export function openTokens({ redis, scripts, keys, pepper }: TokensDeps) {
       return (await redis.hget(key, "agentSpki")) === null;
     },
 
-    async redeem(request: RedeemRequest, nowMs: number): Promise<RedeemAnswer> {
-      const { tokenId, secret, agentSpki, clusterCaSpki, isRevoked } = request;
-      const [name, mustBeAccepted] = await redis.hmget(keys.token(tokenId), "cluster", "mustBeAccepted");
-      const named = parseClusterName(name ?? "");
-      if (!named.ok) return { status: "unknown" };
-      const cluster = named.value;
-      if (isRevoked(cluster)) return { status: "revoked", cluster };
-      const member: Member = {
-        cluster,
-        state: mustBeAccepted === "1" ? "pending" : "accepted",
-        agentSpkis: [agentSpki],
-        clusterCaSpki,
-        joinedAtMs: nowMs,
-        tokenId,
-      };
-      const places = [keys.token(tokenId), keys.meta, keys.records, keys.stream, keys.boundSpkis];
-      const head = [nowMs, hmacOf(tokenId, secret), cluster, agentSpki, clusterCaSpki, repeatWindowMs];
-      const args = [...head, memberKey(cluster), encodeMember(member), streamLength];
-      const [status] = await scripts.call("redeem", places, args);
-      return { status: String(status) as RedeemStatus, cluster };
-    },
+    redeem: (request: RedeemRequest, nowMs: number): Promise<RedeemAnswer> => redeemToken(deps, request, nowMs),
   };
+}
+
+async function readTerms({ redis, keys }: TokensDeps, tokenId: string): Promise<TokenTerms> {
+  const fields = ["cluster", "expiresAtMs", "rejoin", "mustBeAccepted"] as const;
+  const values = await redis.hmget(keys.token(tokenId), ...fields);
+  const [cluster, expiresAtMs, rejoin, mustBeAccepted] = values.map((value) => value ?? "");
+  return {
+    cluster: cluster ?? "",
+    expiresAtMs: expiresAtMs ?? "",
+    rejoin: rejoin ?? "",
+    mustBeAccepted: mustBeAccepted ?? "",
+  };
+}
+
+async function redeemToken(deps: TokensDeps, request: RedeemRequest, nowMs: number): Promise<RedeemAnswer> {
+  const { scripts, keys, pepper, memory } = deps;
+  const { tokenId, secret, agentSpki, clusterCaSpki, isRevoked } = request;
+  const terms = await readTerms(deps, tokenId);
+  const named = parseClusterName(terms.cluster);
+  if (!named.ok) return { status: "unknown" };
+  const cluster = named.value;
+  if (isRevoked(cluster)) return { status: "revoked", cluster };
+  const member: Member = {
+    cluster,
+    state: terms.mustBeAccepted === "1" ? "pending" : "accepted",
+    agentSpkis: [agentSpki],
+    clusterCaSpki,
+    joinedAtMs: nowMs,
+    tokenId,
+  };
+  const text = memory.seal(member);
+  const places = [keys.token(tokenId), keys.meta, keys.records, keys.stream, keys.boundSpkis];
+  const hmac = hmacOf(pepper, { id: tokenId, secret }, terms);
+  const head = [nowMs, hmac, cluster, agentSpki, clusterCaSpki, repeatWindowMs, memberKey(cluster), text, streamLength];
+  const wasOthers = isOthers(memory.redeemed(tokenId), request) ? "1" : "0";
+  const [status] = await scripts.call("redeem", places, [...head, terms.expiresAtMs, terms.rejoin, wasOthers]);
+  if (status === "joined") {
+    memory.open(memberKey(cluster), text);
+    memory.rememberRedeemed(tokenId, { agentSpki, clusterCaSpki, expiresAtMs: Number(terms.expiresAtMs) }, nowMs);
+    await memory.saved();
+  }
+  return { status: String(status) as RedeemStatus, cluster };
+}
+
+/** Redis may have been made to forget that somebody was first. */
+function isOthers(first: Redeemed | undefined, { agentSpki, clusterCaSpki }: RedeemRequest): boolean {
+  return first !== undefined && (first.agentSpki !== agentSpki || first.clusterCaSpki !== clusterCaSpki);
 }
 
 function overviewOf(id: string, fields: Readonly<Record<string, string>>, nowMs: number): TokenOverview | undefined {

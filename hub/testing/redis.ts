@@ -65,9 +65,11 @@ export async function openTestStore(
   const log = capturedLog();
   const fleet = parseFleetDomain(options.fleet ?? `t${randomBytes(4).toString("hex")}.mesh`);
   if (!fleet.ok) throw new Error("test fleet");
+  const dataDir = join(redis.dataDir, fleet.value);
   const memory = await openRevisionMemory(redis.dataDir, systemClock);
   const store = await openStore({
     target: redis.target,
+    dataDir,
     scriptMode: options.mode,
     fleet: fleet.value,
     pepper: Buffer.alloc(32, 7),
