@@ -21,27 +21,9 @@ export function createAgentMetrics(): AgentMetrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const registers = [registry];
-  let certificateLives: () => ReadonlyMap<string, number> = () => new Map();
-  new Gauge({
-    registers,
-    name: "isthmus_agent_certificate_life_ratio",
-    help: "how much of a certificate's life is over (0 to 1): agent, cluster-ca, the oldest workload, the oldest root",
-    labelNames: ["certificate"],
-    collect() {
-      this.reset();
-      for (const [certificate, over] of certificateLives()) this.set({ certificate }, over);
-    },
-  });
   return {
     registry,
-    setCertificateLives: (read) => {
-      certificateLives = read;
-    },
-    cutOff: new Gauge({
-      registers,
-      name: "isthmus_agent_cut_off",
-      help: "1 while the hub says that this member was revoked or has left: no other member is called or answered",
-    }),
+    ...trustMetrics(registers),
     pushes: new Counter({
       registers,
       name: "isthmus_agent_pushes_total",
@@ -86,6 +68,31 @@ export function createAgentMetrics(): AgentMetrics {
       registers,
       name: "isthmus_agent_leading",
       help: "1 in the replica that writes status and publishes",
+    }),
+  };
+}
+
+/** What a member's standing and its certificates have come to. */
+function trustMetrics(registers: Registry[]): Pick<AgentMetrics, "setCertificateLives" | "cutOff"> {
+  let certificateLives: () => ReadonlyMap<string, number> = () => new Map();
+  new Gauge({
+    registers,
+    name: "isthmus_agent_certificate_life_ratio",
+    help: "how much of a certificate's life is over (0 to 1): agent, cluster-ca, the oldest workload, the oldest root",
+    labelNames: ["certificate"],
+    collect() {
+      this.reset();
+      for (const [certificate, over] of certificateLives()) this.set({ certificate }, over);
+    },
+  });
+  return {
+    setCertificateLives: (read) => {
+      certificateLives = read;
+    },
+    cutOff: new Gauge({
+      registers,
+      name: "isthmus_agent_cut_off",
+      help: "1 while the hub says that this member was revoked or has left: no other member is called or answered",
     }),
   };
 }
