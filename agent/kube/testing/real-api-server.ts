@@ -128,12 +128,10 @@ function writeKeys(directory: string): void {
 
 function start(program: string, flags: readonly string[], directory: string): ChildProcess {
   const log = openSync(join(directory, `${basename(program)}.log`), "a");
-  const child = spawn(program, flags, { stdio: ["ignore", log, log], cwd: directory });
+  // a test that is cut short, a killed one included, must leave no server behind
+  const guarded = ["--pdeathsig", "KILL", program, ...flags];
+  const child = spawn("setpriv", guarded, { stdio: ["ignore", log, log], cwd: directory });
   closeSync(log);
-  // a test that is cut short must leave no server behind
-  const kill = () => child.kill("SIGKILL");
-  process.once("exit", kill);
-  child.once("exit", () => process.off("exit", kill));
   return child;
 }
 
