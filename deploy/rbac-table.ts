@@ -104,7 +104,7 @@ const written: readonly Row[] = [
     rare: {
       verbs: ["patch"],
       why: "a mistake that stands for half an hour, or longer than its leader",
-      coveredBy: "agent/kube/writers.test.ts#a new leader with the same wish refreshes the Events",
+      coveredBy: "agent/kube/writers.feature.test.ts#a new leader with the same wish refreshes the Events",
     },
   },
   {
@@ -176,7 +176,7 @@ const inSystemNamespace: readonly Row[] = [
     rare: {
       verbs: ["update"],
       why: "a renewal, at half of a certificate's life",
-      coveredBy: "agent/kube/writers.test.ts#keeps the identity in a Secret that two replicas share",
+      coveredBy: "agent/kube/writers.feature.test.ts#keeps the identity in a Secret that two replicas share",
     },
   },
   {
@@ -202,7 +202,7 @@ const inSystemNamespace: readonly Row[] = [
     rare: {
       verbs: ["delete"],
       why: "a registry that needs fewer pieces than before: a thousand services less",
-      coveredBy: "agent/kube/writers.test.ts#keeps the last good registry in pieces",
+      coveredBy: "agent/kube/writers.feature.test.ts#keeps the last good registry in pieces",
     },
   },
   {
