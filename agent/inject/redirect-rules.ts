@@ -2,6 +2,7 @@
 // the inbound one. Text for the init image, whose one argument it is (`nft '<rules>'`). It must let pass what Envoy itself sends.
 // One table of family inet: IPv6 is redirected like IPv4, so it is no way around the policy.
 import { isIP } from "node:net";
+import { baseChain, inetTable, portSet } from "../../shared/nftables.ts";
 import { proxyPorts, proxyUid, type TrafficExclusions } from "./settings.ts";
 
 export interface RedirectOptions {
@@ -18,12 +19,6 @@ export function parseRange(text: string): { readonly family: "ip" | "ip6"; reado
   const bits = version === 4 ? 32 : 128;
   if (length !== undefined && (!/^[0-9]{1,3}$/.test(length) || Number(length) > bits)) return undefined;
   return { family: version === 4 ? "ip" : "ip6", range: `${address}/${length ?? bits}` };
-}
-
-function portSet(ports: readonly number[]): string {
-  const sorted = [...new Set(ports)].sort((a, b) => a - b);
-  if (sorted.some((port) => !Number.isInteger(port) || port < 1 || port > 65_535)) throw new Error("not a port");
-  return `{ ${sorted.join(", ")} }`;
 }
 
 /** One rule for each range: a set with overlapping ranges would be refused as a whole. */
@@ -73,20 +68,10 @@ function inputRules({ exclusions, openPorts }: RedirectOptions): readonly string
   ];
 }
 
-function chain(name: string, hook: string, rules: readonly string[]): readonly string[] {
-  const lines = [`type nat hook ${hook} priority -100; policy accept;`, ...rules];
-  return [`  chain ${name} {`, ...lines.map((line) => `    ${line}`), "  }"];
-}
-
-/** Replaces what an earlier run left, in one transaction: the init container may be run again (node restart). */
+/** Replaces what an earlier run left: the init container may be run again (node restart). */
 export function redirectRules(options: RedirectOptions): string {
-  return [
-    "add table inet isthmus",
-    "delete table inet isthmus",
-    "table inet isthmus {",
-    ...chain("output", "output", outputRules(options)),
-    ...chain("prerouting", "prerouting", inputRules(options)),
-    "}",
-    "",
-  ].join("\n");
+  return inetTable("isthmus", [
+    baseChain("output", "type nat hook output", outputRules(options)),
+    baseChain("prerouting", "type nat hook prerouting", inputRules(options)),
+  ]);
 }

@@ -2,6 +2,7 @@
 // nobody else may use what is bound for it. Pure text, for one table of our own.
 // The family is inet: where IPv6 cannot be led to the sidecar it is refused, so it is no way around the policy.
 import type { BoundInput } from "../../agent/ir/inputs.ts";
+import { baseChain, chain, inetTable, portSet } from "../../shared/nftables.ts";
 import { groupNames } from "./group.ts";
 
 export interface RedirectPlan {
@@ -25,9 +26,6 @@ export interface RedirectPlan {
 
 /** A workload's block (agent/site/loopback-range.ts). */
 const BLOCK_BITS = 20;
-/** Destination NAT of the machine's own connections. */
-const NAT_PRIORITY = -100;
-const FILTER_PRIORITY = 0;
 /**
  * Says within this machine, from the rule where a packet leaves to the rule where it comes in, that its sender may reach the application.
  * None of the bits that kube-proxy (0xc000), Cilium (0x0f00) and Calico (0xffff0000) take for themselves.
@@ -39,26 +37,12 @@ const opened = "ct state != new accept";
 
 /** Replaces a table of the same name in the same transaction. */
 export function redirectRules(plan: RedirectPlan): string {
-  const { table } = plan;
-  return [
-    `add table inet ${table}`,
-    `delete table inet ${table}`,
-    `table inet ${table} {`,
-    ...chain("application", applicationRules(plan)),
-    ...chain("output", [hook("nat", "output", NAT_PRIORITY), `${of(plan, groupNames.application)} jump application`]),
-    ...chain("guard", [hook("filter", "output", FILTER_PRIORITY), ...guardRules(plan)]),
-    ...chain("inbound", [hook("filter", "input", FILTER_PRIORITY), ...inboundRules(plan)]),
-    "}",
-    "",
-  ].join("\n");
-}
-
-function chain(name: string, lines: readonly string[]): readonly string[] {
-  return [`  chain ${name} {`, ...lines.map((line) => `    ${line}`), "  }"];
-}
-
-function hook(type: "nat" | "filter", where: "output" | "input", priority: number): string {
-  return `type ${type} hook ${where} priority ${priority}; policy accept;`;
+  return inetTable(plan.table, [
+    chain("application", applicationRules(plan)),
+    baseChain("output", "type nat hook output", [`${of(plan, groupNames.application)} jump application`]),
+    baseChain("guard", "type filter hook output", guardRules(plan)),
+    baseChain("inbound", "type filter hook input", inboundRules(plan)),
+  ]);
 }
 
 /** Matches sockets of a group and of all below it. A socket of a group that lies less deep matches nothing, not even the contrary. */
@@ -133,8 +117,4 @@ function inboundRules(plan: RedirectPlan): readonly string[] {
 
 function isLoopback(address: string): boolean {
   return address === "::1" || address.startsWith("127.");
-}
-
-function portSet(ports: readonly number[]): string {
-  return `{ ${[...new Set(ports)].sort((a, b) => a - b).join(", ")} }`;
 }

@@ -58,6 +58,13 @@ module.exports = {
       from: { path: pure, pathNot: test },
       to: { path: "^(hub/(api|store|ca)|agent/(kube/(?!json\\.ts)|ads|hub|identity|inject)|cli|deploy)/" },
     },
+    {
+      name: "dns-and-rules-no-io",
+      comment: "what a question is answered with, and what the kernel is told, are functions of their arguments",
+      severity: "error",
+      from: { path: "^cli/(dns/(answer|message|zone)|redirect/rules)\\.ts$" },
+      to: { dependencyTypes: ["core", "npm", "npm-optional", "npm-dev"] },
+    },
     gate("redis-gate", "ioredis/", "^hub/store/", "Redis keys, scripts and time-outs live in one folder"),
     gate(
       "grpc-gate",
