@@ -3,7 +3,7 @@
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { UserError } from "../../shared/errors.ts";
-import { openRedirect, type Redirect } from "../redirect/redirect.ts";
+import type { Redirect } from "../redirect/redirect.ts";
 import { applicationEnv } from "./application.ts";
 import type { WorkloadCredential } from "./credential.ts";
 import { DNS_PORT, startWorkloadDns, type WorkloadDns } from "./dns.ts";
@@ -27,9 +27,10 @@ export async function choosePath(
   { workload, dnsForward }: PathConfig,
   say: (line: string) => void,
 ): Promise<NetworkPath> {
-  return workload.redirect
-    ? redirectedPath(credential, await openRedirect(), say)
-    : toldPath(credential, dnsForward, say);
+  if (!workload.redirect) return toldPath(credential, dnsForward, say);
+  // loaded where it is used: there is one of this program beside every workload
+  const { openRedirect } = await import("../redirect/redirect.ts");
+  return redirectedPath(credential, await openRedirect(), say);
 }
 
 function toldPath(credential: WorkloadCredential, forward: boolean, say: (line: string) => void): NetworkPath {

@@ -6,7 +6,6 @@ import { workloadFolder } from "../../agent/site/credential-folder.ts";
 import { endChild, exitStatus, hasEnded, signalGroup, type Child } from "../child-process.ts";
 import { prepareEnvoy, type MakeProxy } from "../envoy/prepare.ts";
 import { startEnvoy, type EnvoyCommand } from "../envoy/process.ts";
-import { checkMayRedirect } from "../redirect/redirect.ts";
 import { findApplication, startApplication } from "./application.ts";
 import { credentialGone, waitForCredential, type WorkloadCredential } from "./credential.ts";
 import { choosePath, type NetworkPath } from "./network-path.ts";
@@ -46,7 +45,7 @@ export async function runWorkload(
   deps: RunDeps,
   { stop, kill }: { readonly stop: AbortSignal; readonly kill: AbortSignal },
 ): Promise<number> {
-  if (config.workload.redirect) checkMayRedirect();
+  if (config.workload.redirect) (await import("../redirect/redirect.ts")).checkMayRedirect();
   const user = config.workload.user === "" ? undefined : await findUser(config.workload.user);
   const program = await findApplication(config.command[0] ?? "", deps.env);
   const from = { ...config.from, dir: resolve(config.from.dir) };
