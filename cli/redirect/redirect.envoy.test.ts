@@ -207,6 +207,16 @@ it.skipIf(reason !== undefined)(
   },
 );
 
+it.skipIf(reason !== undefined)(
+  "a daemon that would look names up for the program is hidden from it, and from nobody else",
+  () => {
+    const script = join(import.meta.dirname, "testing/lookup-daemon.ts");
+    const inEmptyRun = ["--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$@"', "sh"];
+    const said = execFileSync("unshare", [...inEmptyRun, process.execPath, script], { encoding: "utf8" });
+    expect(JSON.parse(said)).toEqual(["ECONNREFUSED", "connected"]);
+  },
+);
+
 describe.skipIf(reason !== undefined)("the program's own port", () => {
   const port = 28_495;
   const serve = `require("node:http").createServer((_request, response) => response.end("here")).listen(${port}, "0.0.0.0", () => console.log("listening"))`;
