@@ -27,6 +27,8 @@ export interface AgentConfig {
   readonly permissive: boolean;
   /** Whether sidecars count requests by pod: without, a Prometheus holds one series for all pods of a workload. */
   readonly podLabel: boolean;
+  /** Members whose SMI objects are copied here where they want it; `*`: every member's; empty: nobody's. */
+  readonly policyFrom: readonly string[];
   readonly envoyImage: string;
   readonly initImage: string;
   readonly imagePullPolicy: InjectionSettings["imagePullPolicy"];
@@ -78,6 +80,10 @@ export function readAgentConfig(environment: Environment): Result<AgentConfig> {
     svidTtlMs: number("ISTHMUS_SVID_TTL_S", 3600) * 1000,
     permissive: text("ISTHMUS_PERMISSIVE", "false") === "true",
     podLabel: text("ISTHMUS_METRICS_POD_LABEL", "true") === "true",
+    policyFrom: text("ISTHMUS_POLICY_FROM", "*")
+      .split(",")
+      .map((member) => member.trim())
+      .filter((member) => member !== ""),
     envoyImage: text("ISTHMUS_ENVOY_IMAGE", ""),
     initImage: text("ISTHMUS_INIT_IMAGE", ""),
     imagePullPolicy: pullPolicy ?? "IfNotPresent",

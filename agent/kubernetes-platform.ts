@@ -43,6 +43,7 @@ export function kubernetesPlatform(deps: KubernetesDeps): Platform {
     states: kube.states,
     gateways: () => gateways.current(),
     allowLoopback: false,
+    storesCopies: true,
     registryCopy,
     authenticate: createTokenReview({ client, clock }),
     elect: (lead, signal) => runLeaseElection({ ...names, lead }, kube, signal),

@@ -7,6 +7,7 @@ import { selectImports } from "./ir/imports.ts";
 import { createExportWriter } from "./kube/export-conditions.ts";
 import type { Kube } from "./kube/kube.ts";
 import { createConversionWriter } from "./kube/conversion-bundle.ts";
+import { createPolicyCopiesWriter } from "./kube/policy-copies.ts";
 import { createPolicyConditionWriter } from "./kube/policy-conditions.ts";
 import { createMembershipWriter } from "./kube/membership-config-map.ts";
 import { createEventWriter } from "./kube/object-events.ts";
@@ -36,6 +37,7 @@ export function createLeader({ kube, copy, membership }: LeaderDeps): Kubernetes
   const exports = createExportWriter(kube);
   const events = createEventWriter(kube);
   const policies = createPolicyConditionWriter(kube);
+  const copies = createPolicyCopiesWriter(kube);
   const trust = createTrustWriter(kube);
   const webhook = createWebhookWriter(kube);
   const conversion = createConversionWriter(kube);
@@ -50,7 +52,7 @@ export function createLeader({ kube, copy, membership }: LeaderDeps): Kubernetes
   });
   let webhookBundle: string | undefined;
   return {
-    tasks: [imports, exports, events, policies, trust, webhook, conversion, joined, registry].map(
+    tasks: [imports, exports, events, policies, copies, trust, webhook, conversion, joined, registry].map(
       (writer) => writer.task,
     ),
     settled: ({ problems, inputs }, { connected, acknowledged }) => {
@@ -59,6 +61,7 @@ export function createLeader({ kube, copy, membership }: LeaderDeps): Kubernetes
       const all = [...problems, ...kube.problems()];
       events.want(all);
       policies.want(all);
+      copies.want(inputs);
       // what these write depends on namespaces and on what others did to our objects, so they look after every change
       trust.want(rootsPem());
       joined.want({ cluster, fleetDomain });
@@ -70,6 +73,6 @@ export function createLeader({ kube, copy, membership }: LeaderDeps): Kubernetes
       conversion.want(pem);
     },
     remote: (state) => registry.want(state),
-    problems: () => imports.problems(),
+    problems: () => [...imports.problems(), ...copies.problems()],
   };
 }

@@ -5,6 +5,7 @@ import type { StatusReport } from "../shared/grpc/fleet-messages.ts";
 import { runTasks, type Task } from "../shared/lifecycle.ts";
 import type { Log } from "../shared/log.ts";
 import type { RegistryRecord } from "../shared/registry.ts";
+import type { Problem } from "../shared/result.ts";
 import type { AdminSurface } from "./admin-http.ts";
 import { adsPortTask } from "./ads-port.ts";
 import { ackNote, createProblemBook } from "./agent-views.ts";
@@ -28,6 +29,7 @@ import { selectExports } from "./ir/exports.ts";
 import { createMesh, type Mesh, type Settled } from "./mesh.ts";
 import { meshInputs, missingSources, type MeshSources } from "./mesh-inputs.ts";
 import type { AgentMetrics } from "./metrics.ts";
+import { createPolicyCopies } from "./policy-copies.ts";
 import type { Leader, Platform, Service } from "./platform.ts";
 
 const AGENT_ACCOUNT = "isthmus-agent";
@@ -45,6 +47,8 @@ export interface MemberConfig {
   readonly permissive: boolean;
   /** Whether requests are counted by pod. */
   readonly podLabel: boolean;
+  /** Members whose policy is copied here; `*`: every member's. */
+  readonly policyFrom: readonly string[];
   readonly region: string;
   readonly zone: string;
 }
@@ -125,6 +129,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity): Promise
     ...identity,
     ...config,
     platform,
+    copies: createPolicyCopies(),
     remote: () => {
       if (levels.cutOff !== undefined) return noRecords;
       return remote.isComplete() ? remote.records() : undefined;
@@ -222,14 +227,19 @@ function endStreamsOfGonePods({ mesh }: Member, { inputs }: Settled): void {
   }
 }
 
-function allProblems({ levels, mesh, leader, deps, remote, heldCertificates }: Member) {
+function allProblems({ levels, mesh, leader, deps, remote, heldCertificates, sources, publisher }: Member) {
   const built = levels.settled?.problems ?? [];
   const { platform } = deps;
   const located = built.map((problem) => platform.located(problem));
   const cutOff = levels.cutOff === undefined ? [] : [levels.cutOff];
   const aging = certificateProblems(heldCertificates(), deps.clock.now());
   const own = [...cutOff, ...aging, ...mesh.nacks()];
-  return [...own, ...located, ...platform.problems(), ...leader.problems(), ...remote.problems()];
+  // a record that the hub does not take is about an object of ours: its key names it
+  const refused = publisher
+    .refused()
+    .map(({ key, code, message }): Problem => ({ code, message: `${key} ${message}` }));
+  const ofCopies = [...sources.copies.problems(), ...refused];
+  return [...own, ...located, ...platform.problems(), ...leader.problems(), ...remote.problems(), ...ofCopies];
 }
 
 function hubTask(member: Member): Task {

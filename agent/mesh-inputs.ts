@@ -4,6 +4,7 @@ import type { ClusterName, FleetDomain } from "../shared/ids.ts";
 import type { RegistryRecord } from "../shared/registry.ts";
 import type { MeshInputs } from "./ir/inputs.ts";
 import type { Platform } from "./platform.ts";
+import type { PolicyCopies } from "./policy-copies.ts";
 
 export interface MeshSources {
   readonly cluster: ClusterName;
@@ -13,7 +14,10 @@ export interface MeshSources {
   readonly permissive: boolean;
   readonly region: string;
   readonly zone: string;
-  readonly platform: Pick<Platform, "synced" | "awaited" | "inputs" | "gateways">;
+  readonly policyFrom: readonly string[];
+  readonly platform: Pick<Platform, "synced" | "awaited" | "inputs" | "gateways" | "storesCopies">;
+  /** For a platform that stores no copies of other members' policy. */
+  readonly copies: PolicyCopies;
   /** Undefined until the first complete list arrived or the last good one was loaded. */
   readonly remote: () => readonly RegistryRecord[] | undefined;
   readonly revokedTrustDomains: () => readonly string[];
@@ -24,12 +28,15 @@ export function meshInputs(sources: MeshSources): MeshInputs | undefined {
   const remote = sources.remote();
   if (remote === undefined || !sources.platform.synced()) return undefined;
   const { cluster, fleetDomain, namespace: systemNamespace, permissive, region, zone } = sources;
+  const { platform, copies, policyFrom } = sources;
+  const revokedTrustDomains = sources.revokedTrustDomains();
+  const replicas = { cluster, fleetDomain, remote, revokedTrustDomains, policyFrom };
+  const own = platform.inputs();
   return {
-    ...sources.platform.inputs(),
-    ...{ cluster, fleetDomain, systemNamespace, permissive, remote },
-    ownGateways: sources.platform.gateways(),
+    ...(platform.storesCopies ? own : copies.added(own, replicas)),
+    ...{ systemNamespace, permissive, ...replicas },
+    ownGateways: platform.gateways(),
     ownLocality: { region, zone },
-    revokedTrustDomains: sources.revokedTrustDomains(),
   };
 }
 

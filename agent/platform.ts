@@ -20,6 +20,7 @@ export type PlatformInputs = Omit<
   | "remote"
   | "ownGateways"
   | "ownLocality"
+  | "policyFrom"
   | "revokedTrustDomains"
 >;
 
@@ -42,6 +43,8 @@ export interface Platform {
   readonly gateways: () => readonly GatewayAddress[];
   /** Other members' gateways on loopback are believed: all of them run on this machine. */
   readonly allowLoopback: boolean;
+  /** Copies of other members' policy are objects of an API server, and its watch brings them; else they are added in memory. */
+  readonly storesCopies: boolean;
   readonly registryCopy: RegistryCopy;
   /** Who sent this token? Throws when that cannot be asked now: no verdict on the token. */
   readonly authenticate: (token: string) => Promise<Result<AdsIdentity>>;

@@ -165,6 +165,46 @@ describe("a site's agent and a hub", { timeout: 90_000 }, () => {
     });
   });
 
+  it("takes policy that another member wants here, loses it again, and gives its own to others", async () => {
+    const south = await joinAgent(hub, "south");
+    const publisher = publish(south);
+    const spec = (name: string) => ({
+      destination: { kind: "ServiceAccount", name },
+      sources: [{ kind: "ServiceAccount", name: "web" }],
+      rules: [{ kind: "TCPRoute", name: "any" }],
+    });
+    const copy = { apiVersion: "access.smi-spec.io/v1alpha3", spec: spec("cart") };
+    const names = { policyKind: "TrafficTarget", namespace: "shop", name: "from-south" };
+    const record: RegistryRecord = {
+      ...{ kind: "policy", cluster: "south", ...names, members: ["east"], manifest: JSON.stringify(copy) },
+    };
+    publisher.send({ puts: [toWire(record)], synced: true });
+    await publisher.next();
+    const route = "apiVersion: specs.smi-spec.io/v1alpha3\nkind: TCPRoute\nmetadata: { name: any, namespace: shop }\n";
+    await folder.write("any.yaml", route);
+    const granted = (text: string) => text.includes('"name":"from-south"');
+    expect(granted(await viewUntil(running(), "ir", granted))).toBe(true);
+    publisher.send({ puts: [], deleteKeys: ["south/policy/shop/TrafficTarget/from-south"] });
+    await publisher.next();
+    expect(granted(await viewUntil(running(), "ir", (text) => !granted(text)))).toBe(false);
+    const events = watch(south);
+    await folder.write(
+      "any.yaml",
+      route.replace("namespace: shop", 'namespace: shop, annotations: { isthmus.dev/replicate: "south, north" }'),
+    );
+    const [sent] = (
+      await events.nextUntil(
+        (event) => event.event === "change" && event.change.op === "put" && event.change.put.kind === "policy",
+      )
+    ).slice(-1);
+    expect(sent).toMatchObject({
+      change: { put: { cluster: "east", policy: { name: "any", members: ["north", "south"] } } },
+    });
+    events.cancel();
+    publisher.finish();
+    south.client.close();
+  });
+
   it("keeps everything and says so when the folder is gone, and goes on when it is back", async () => {
     const away = `${folder.manifests}-away`;
     await rename(folder.manifests, away);

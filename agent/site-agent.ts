@@ -120,14 +120,14 @@ async function awaitToken(tokenFile: string, { clock, log }: SiteDeps, signal: A
 }
 
 function memberConfig(config: SiteConfig, version: string): MemberConfig {
-  const { address, adsPort, permissive, podLabel, region, zone } = config;
+  const { address, adsPort, permissive, podLabel, policyFrom, region, zone } = config;
   return {
     namespace: systemNamespace,
     podName: hostname(),
     version,
     adsListen: address.includes(":") ? `[${address}]:${adsPort}` : `${address}:${adsPort}`,
     svidTtlMs: SVID_TTL_MS,
-    ...{ permissive, podLabel, region, zone },
+    ...{ permissive, podLabel, policyFrom, region, zone },
   };
 }
 

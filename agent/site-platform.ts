@@ -62,6 +62,7 @@ export function sitePlatform(deps: SitePlatformDeps): Platform {
     states: () => states(),
     gateways: () => [config.advertise],
     allowLoopback: isLoopback(config.advertise.host),
+    storesCopies: false,
     registryCopy,
     authenticate: authenticator(deps),
     elect: (lead, signal) => lead(signal, () => !signal.aborted),

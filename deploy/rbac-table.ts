@@ -165,6 +165,26 @@ const policyStatus: readonly Row[] = [
   why: "conditions: accepted, in conflict, what it names and is not there",
 }));
 
+const copied = {
+  verbs: ["create", "update", "delete"],
+  why: "a fleet in which an object of this kind is replicated",
+  coveredBy: "agent/kube/policy-copies.test.ts#puts a copy of every kind here, keeps it and takes it away",
+} as const;
+
+const policyCopies: readonly Row[] = [
+  { group: smi.access, resource: "traffictargets" },
+  { group: smi.specs, resource: "httproutegroups" },
+  { group: smi.specs, resource: "tcproutes" },
+  { group: smi.specs, resource: "udproutes" },
+  { group: smi.split, resource: "trafficsplits" },
+].map((each): Row => ({
+  ...each,
+  verbs: ["create", "update", "delete"],
+  usedBy: "agent/kube/policy-copies.ts",
+  why: "objects that other members replicate here (isthmus.dev/replicate)",
+  rare: copied,
+}));
+
 const inSystemNamespace: readonly Row[] = [
   {
     group: "",
@@ -227,6 +247,10 @@ export const grants: readonly Grant[] = [
     ...row,
     ...{ account, scope: "cluster", verbs: ["list", "watch"], usedBy: "agent/kube/feeds.ts" },
   })),
-  ...[...written, ...policyStatus, conversions].map((row): Grant => ({ ...row, account, scope: "cluster" })),
+  ...[...written, ...policyStatus, ...policyCopies, conversions].map((row): Grant => ({
+    ...row,
+    account,
+    scope: "cluster",
+  })),
   ...inSystemNamespace.map((row): Grant => ({ ...row, account, scope: "system" })),
 ];

@@ -28,6 +28,7 @@ export interface HubConfig {
   /** Sites on one machine publish gateways on loopback. */
   readonly allowLoopback: boolean;
   readonly maxRecordsPerMember: number;
+  readonly maxPoliciesPerMember: number;
   readonly logLevel: LogLevel;
 }
 
@@ -53,6 +54,7 @@ export async function parseHubOptions(options: HubOptions): Promise<HubConfig> {
     advertise: options.advertise === undefined ? undefined : checkAddress("--advertise", options.advertise),
     allowLoopback: options.allowLoopback === true,
     maxRecordsPerMember: 10_000,
+    maxPoliciesPerMember: 1_000,
     logLevel: logLevel as LogLevel,
   };
 }

@@ -129,7 +129,11 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
   const departures = await openDepartures(config.dataDir);
   const { fleetDomain, isRevoked } = authority;
   const authenticate = authenticator({ fleet: fleetDomain, members, isRevoked, hasLeft: departures.has });
-  const rules = { allowLoopback: config.allowLoopback, maxRecords: config.maxRecordsPerMember };
+  const rules = {
+    allowLoopback: config.allowLoopback,
+    maxRecords: config.maxRecordsPerMember,
+    maxPolicies: config.maxPoliciesPerMember,
+  };
   const joining = { authority, tokens, members, departures, authenticate, audit, clock, log, metrics };
   const publishing = { registry, live, rules, clock, log, metrics };
   const fleet = await listenFleet(

@@ -59,12 +59,32 @@ export interface GatewayRecord {
   readonly zone: string;
 }
 
-export type RegistryRecord = ServiceRecord | CapacityRecord | GatewayRecord;
+/** An SMI object whose author wants it in other members too. Whoever receives it reads it as strictly as an object of its own. */
+export interface PolicyRecord {
+  readonly kind: "policy";
+  readonly cluster: string;
+  /** `TrafficTarget`, `HTTPRouteGroup`, … */
+  readonly policyKind: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** Members that get a copy, sorted; `*` alone: all others. */
+  readonly members: readonly string[];
+  /** The object as JSON, in the version that is stored: what it means and nothing else. */
+  readonly manifest: string;
+}
 
-/** Key within the registry: `<cluster>/<kind>[/<namespace>/<name>]`. Its first segment decides who may write it. */
+/** Policy is small; an object as large as etcd takes would be sent to every member again with each of its changes. */
+export const maxManifestBytes = 32 * 1024;
+
+export type RegistryRecord = ServiceRecord | CapacityRecord | GatewayRecord | PolicyRecord;
+
+/** Key within the registry: `<cluster>/<kind>[/<namespace>[/<policy kind>]/<name>]`. Its first segment decides who may write it. */
 export function recordKey(record: RegistryRecord): string {
   if (record.kind === "gateway") return `${record.cluster}/gateway`;
-  return `${record.cluster}/${record.kind}/${record.namespace}/${record.name}`;
+  const { cluster, kind, namespace, name } = record;
+  return kind === "policy"
+    ? `${cluster}/${kind}/${namespace}/${record.policyKind}/${name}`
+    : `${cluster}/${kind}/${namespace}/${name}`;
 }
 
 /** A put carries the record; a delete only the key. `revision` orders all changes of one incarnation of the registry. */

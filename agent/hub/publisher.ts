@@ -145,15 +145,12 @@ export class Publisher {
     if (stream.synced && puts.length === 0 && deleteKeys.length === 0) return;
     const synced = !stream.synced;
     stream.synced = true;
-    for (let at = 0; at === 0 || at < puts.length; at += maxBatchRecords) {
-      const last = at + maxBatchRecords >= puts.length;
+    const batches = batchesOf(puts);
+    batches.forEach((batch, index) => {
+      const last = index === batches.length - 1;
       // deletes travel with the last batch: make before break
-      this.#send(stream, {
-        puts: puts.slice(at, at + maxBatchRecords),
-        deleteKeys: last ? deleteKeys : [],
-        synced: synced && last,
-      });
-    }
+      this.#send(stream, { puts: batch, deleteKeys: last ? deleteKeys : [], synced: synced && last });
+    });
     this.#remember(stream, puts, deleteKeys);
   }
 
@@ -205,6 +202,27 @@ export class Publisher {
     this.#held = held;
     return true;
   }
+}
+
+/** Manifests in one batch: with them it stays below gRPC's 4 MiB. */
+const MAX_MANIFEST_CHARS = 1024 * 1024;
+
+/** At least one batch, which may be empty: it carries what else there is to say. */
+function batchesOf(puts: readonly RegistryRecord[]): readonly (readonly RegistryRecord[])[] {
+  const batches: RegistryRecord[][] = [[]];
+  let chars = 0;
+  for (const record of puts) {
+    const more = record.kind === "policy" ? record.manifest.length : 0;
+    const batch = batches.at(-1) ?? [];
+    if (batch.length >= maxBatchRecords || (batch.length > 0 && chars + more > MAX_MANIFEST_CHARS)) {
+      batches.push([record]);
+      chars = more;
+    } else {
+      batch.push(record);
+      chars += more;
+    }
+  }
+  return batches;
 }
 
 function difference(told: ReadonlyMap<string, RegistryRecord>, desired: ReadonlyMap<string, RegistryRecord>) {

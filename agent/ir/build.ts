@@ -13,6 +13,7 @@ import { compareText, sortedUnique } from "./order.ts";
 import { buildPeers } from "./peers.ts";
 import { buildGrants } from "./permissions.ts";
 import { checkServerFirst, localServices, type LocalService } from "./services.ts";
+import { outgoingPolicies, replicaProblems } from "./replicas.ts";
 import { share, shareList } from "./sharing.ts";
 import type { MeshIr, ServiceIr } from "./types.ts";
 import { buildWorkloads } from "./workloads.ts";
@@ -90,6 +91,8 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
     ...peerProblems,
     ...modeProblems,
     ...missingAccounts(memory, inputs),
+    ...outgoingPolicies(memory, inputs).problems,
+    ...replicaProblems(inputs),
     ...local.flatMap((service) => service.problems),
     ...checkServerFirst(services),
   ];

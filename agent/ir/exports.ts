@@ -6,6 +6,7 @@ import { compareText } from "./order.ts";
 import { memoryAfter, recall, stage, topic, type Memory } from "./memo.ts";
 import { ownExports, type OwnExport } from "./own-records.ts";
 import { localServices, type LocalService } from "./services.ts";
+import { outgoingPolicies } from "./replicas.ts";
 import { share } from "./sharing.ts";
 import type { ExportPortIr } from "./types.ts";
 
@@ -20,11 +21,12 @@ function gatewayRecord(inputs: MeshInputs): GatewayRecord {
   };
 }
 
-/** All records of this member: gateway first, then service and capacity of each export by namespace and name. */
+/** All records of this member: gateway first, then service and capacity of each export by namespace and name, then policy. */
 export function selectExports(inputs: MeshInputs): readonly RegistryRecord[] {
   const memory = memoryAfter(inputs);
   const exported = ownExports(memory, inputs, localServices(memory, inputs));
-  return [gatewayRecord(inputs), ...exported.flatMap(({ service, capacity }) => [service, capacity])];
+  const services = exported.flatMap(({ service, capacity }) => [service, capacity]);
+  return [gatewayRecord(inputs), ...services, ...outgoingPolicies(memory, inputs).records];
 }
 
 function exportPortsOf(own: OwnExport): readonly ExportPortIr[] {

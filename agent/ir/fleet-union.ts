@@ -137,7 +137,7 @@ function remoteIndex(inputs: MeshInputs, clusters: ReadonlySet<string>): RemoteI
     if (!clusters.has(record.cluster)) continue;
     if (record.kind === "gateway") gateways.set(record.cluster, record);
     else if (record.kind === "capacity") capacities.set(`${record.cluster}/${objectKey(record)}`, record);
-    else services.push(record);
+    else if (record.kind === "service") services.push(record);
   }
   const constituents = new Map<string, Constituent[]>();
   for (const record of services) {

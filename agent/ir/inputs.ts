@@ -108,7 +108,17 @@ export interface SubjectInput {
   readonly name: string;
 }
 
-export interface TrafficTargetInput {
+/** What every SMI object says about other members. */
+export interface PolicyInput {
+  readonly namespace: string;
+  readonly name: string;
+  /** isthmus.dev/replicate, as written: members that get a copy, or "*". Absent: nobody. */
+  readonly replicate?: readonly string[];
+  /** The member whose object this is a copy of. */
+  readonly replicatedFrom?: string;
+}
+
+export interface TrafficTargetInput extends PolicyInput {
   readonly namespace: string;
   readonly name: string;
   readonly destination: SubjectInput;
@@ -130,13 +140,13 @@ export interface HttpMatchInput {
   readonly headers: readonly { readonly name: string; readonly valueRegex: string }[];
 }
 
-export interface HttpRouteGroupInput {
+export interface HttpRouteGroupInput extends PolicyInput {
   readonly namespace: string;
   readonly name: string;
   readonly matches: readonly HttpMatchInput[];
 }
 
-export interface TcpRouteInput {
+export interface TcpRouteInput extends PolicyInput {
   readonly namespace: string;
   readonly name: string;
   readonly matches: readonly { readonly name: string; readonly ports: readonly number[] }[];
@@ -150,7 +160,7 @@ export interface NamespaceModeInput {
 }
 
 /** Names as their author wrote them; who reads them resolves them within the split's own namespace. */
-export interface TrafficSplitInput {
+export interface TrafficSplitInput extends PolicyInput {
   readonly namespace: string;
   readonly name: string;
   /** `cart`, `cart.shop`, `cart.shop.svc.cluster.local`, with or without a trailing dot. */
@@ -185,6 +195,8 @@ export interface MeshInputs {
   readonly httpRouteGroups: readonly HttpRouteGroupInput[];
   readonly tcpRoutes: readonly TcpRouteInput[];
   readonly trafficSplits: readonly TrafficSplitInput[];
+  /** Members whose policy is copied here where they want it; `*`: every member's. Absent: every member's. */
+  readonly policyFrom?: readonly string[];
   /** To find rules that name none. Absent: not known, nothing is said. */
   readonly udpRoutes?: readonly TcpRouteInput[];
   /** Every service account here, to find policy that names none. Absent: not known, nothing is said. */

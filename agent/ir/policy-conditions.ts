@@ -14,12 +14,14 @@ const referring: ReadonlySet<string> = new Set(["TrafficTarget", "TrafficSplit"]
 const notEnforced = "ISTHMUS_UDP_NOT_ENFORCED";
 /** A part of the object means nothing, and the rest of it stands. */
 const partial = /_UNRESOLVED_|^ISTHMUS_(SOURCE_KIND|SOURCE_CLUSTERS|RULE_KIND)$/;
+/** About copies in other members: the object itself is as it was. */
+const aside = /^ISTHMUS_REPLICA/;
 const conflict = /CONFLICT/;
 const MAX_MESSAGE = 4_000;
 
 export function policyConditions(kind: string, problems: readonly Problem[]): readonly PolicyCondition[] {
   const unresolved = problems.filter(({ code }) => partial.test(code));
-  const refused = problems.filter(({ code }) => code !== notEnforced && !partial.test(code));
+  const refused = problems.filter(({ code }) => code !== notEnforced && !partial.test(code) && !aside.test(code));
   const resolved = referring.has(kind) ? [resolvedRefs(unresolved)] : [];
   return [accepted(refused), ...resolved, ...enforced(kind, problems)];
 }

@@ -4,15 +4,16 @@ import type { Clock } from "../../shared/clock.ts";
 import type { Task } from "../../shared/lifecycle.ts";
 import type { Log } from "../../shared/log.ts";
 import type { KubeClient } from "./client.ts";
-import { fieldOf } from "./json.ts";
+import { fieldOf, stringOf } from "./json.ts";
 import { runListWatch, type FeedState, type ListWatchOptions } from "./list-watch.ts";
 import { parseEndpointSlice } from "./parse/endpoint-slice.ts";
 import { parseGatewayService } from "./parse/gateway-service.ts";
 import { parseHttpRouteGroup } from "./parse/http-route-group.ts";
+import { labelName } from "./parse/metadata.ts";
 import { parseNamespace } from "./parse/namespace.ts";
 import { parsePod } from "./parse/pod.ts";
 import { parseServiceExport } from "./parse/service-export.ts";
-import { parseServiceImport } from "./parse/service-import.ts";
+import { managedByUs, parseServiceImport } from "./parse/service-import.ts";
 import { parseServiceAccount } from "./parse/service-account.ts";
 import { parseService } from "./parse/service.ts";
 import { parseTcpRoute } from "./parse/tcp-route.ts";
@@ -112,27 +113,44 @@ function changeHub(): { touch: (kind: string) => void; subscribe: (listener: Cha
   };
 }
 
+/** What writers must know of an SMI object, even of one that cannot be read. */
+export interface PolicyAside {
+  readonly conditions: unknown;
+  /** Of another member's object: ours to change and to take away. */
+  readonly isCopy: boolean;
+}
+
+function policyAside(object: unknown): PolicyAside {
+  const label = (key: string) => stringOf(fieldOf(object, "metadata", "labels", key));
+  const isCopy = label(labelName.replicatedFrom) !== "" && label(labelName.managedBy) === managedByUs;
+  return { conditions: fieldOf(object, "status", "conditions"), isCopy };
+}
+
 function makeStores(touch: (kind: string) => void) {
   function store<R>(kind: string, parse: StoreOptions<R, undefined>["parse"]): ObjectStore<R> {
     return createStore({ kind, parse, onChange: () => touch(kind), aside: () => undefined });
   }
-  /** The conditions as they stand are kept aside: whoever writes them compares. */
-  function storeWithStatus<R>(kind: string, parse: StoreOptions<R, unknown>["parse"]): ObjectStore<R, unknown> {
-    const aside = (object: unknown) => fieldOf(object, "status", "conditions");
-    return createStore({ kind, parse, onChange: () => touch(kind), aside });
+  function policies<R>(kind: string, parse: StoreOptions<R, PolicyAside>["parse"]): ObjectStore<R, PolicyAside> {
+    return createStore({ kind, parse, onChange: () => touch(kind), aside: policyAside });
   }
   return {
     namespaces: store("Namespace", parseNamespace),
     services: store("Service", parseService),
     slices: store("EndpointSlice", parseEndpointSlice),
     pods: store("Pod", parsePod),
-    exports: storeWithStatus("ServiceExport", parseServiceExport),
+    /** The status as it stands is kept aside: the writer of conditions compares with it. */
+    exports: createStore({
+      kind: "ServiceExport",
+      parse: parseServiceExport,
+      onChange: () => touch("ServiceExport"),
+      aside: (object) => fieldOf(object, "status", "conditions"),
+    }),
     imports: store("ServiceImport", parseServiceImport),
-    trafficTargets: storeWithStatus("TrafficTarget", parseTrafficTarget),
-    httpRouteGroups: storeWithStatus("HTTPRouteGroup", parseHttpRouteGroup),
-    tcpRoutes: storeWithStatus("TCPRoute", parseTcpRoute),
-    udpRoutes: storeWithStatus("UDPRoute", parseTcpRoute),
-    trafficSplits: storeWithStatus("TrafficSplit", parseTrafficSplit),
+    trafficTargets: policies("TrafficTarget", parseTrafficTarget),
+    httpRouteGroups: policies("HTTPRouteGroup", parseHttpRouteGroup),
+    tcpRoutes: policies("TCPRoute", parseTcpRoute),
+    udpRoutes: policies("UDPRoute", parseTcpRoute),
+    trafficSplits: policies("TrafficSplit", parseTrafficSplit),
     serviceAccounts: store("ServiceAccount", parseServiceAccount),
     trust: store("ConfigMap", parseTrustConfigMap),
     gateway: store("GatewayService", parseGatewayService),

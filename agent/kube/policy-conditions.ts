@@ -2,20 +2,22 @@
 // of object-events.ts are all there is. Run as leader.
 import type { ObjectRef, Problem } from "../../shared/result.ts";
 import { policyConditions, type PolicyCondition } from "../ir/policy-conditions.ts";
-import { smiKinds, type SmiKindName } from "../smi/versions.ts";
+import type { SmiKindName } from "../smi/versions.ts";
+import { policyKinds } from "../ir/replicas.ts";
 import { isApiError } from "./api-error.ts";
 import { changedConditions, conditionOf } from "./condition.ts";
+import type { PolicyAside } from "./feeds.ts";
 import type { Kube } from "./kube.ts";
+import { policyStore } from "./policy-store.ts";
 import { apiVersionOf } from "./resources.ts";
 import type { Stored } from "./store.ts";
 import { createWriter, type Writer } from "./writer.ts";
 
-type StoredPolicy = Stored<unknown, unknown>;
+type StoredPolicy = Stored<unknown, PolicyAside>;
 
 /** What was last found right, so that a push over ten thousand objects looks only at those that moved. */
 type Settled = WeakMap<StoredPolicy, readonly Problem[]>;
 
-const kinds = Object.keys(smiKinds) as readonly SmiKindName[];
 const none: readonly Problem[] = [];
 const types: readonly PolicyCondition["type"][] = ["Accepted", "ResolvedRefs", "Enforced"];
 
@@ -27,7 +29,7 @@ export function createPolicyConditionWriter(kube: Kube): Writer<readonly Problem
     name: "policy conditions",
     write: async (problems, signal) => {
       const byObject = groupByObject(problems);
-      for (const kind of kinds) await writeKind(kube, kind, { byObject, settled, signal });
+      for (const kind of policyKinds) await writeKind(kube, kind, { byObject, settled, signal });
     },
   });
 }
@@ -55,7 +57,7 @@ function keyOf({ kind, namespace = "", name }: ObjectRef): string {
 }
 
 async function writeKind(kube: Kube, kind: SmiKindName, round: Round): Promise<void> {
-  for (const object of [...storeOf(kube, kind).all()]) {
+  for (const object of [...policyStore(kube.stores, kind).all()]) {
     const problems = round.byObject.get(keyOf({ kind, ...object })) ?? none;
     if (isSettled(round.settled.get(object), problems)) continue;
     round.signal.throwIfAborted();
@@ -68,17 +70,6 @@ function isSettled(before: readonly Problem[] | undefined, now: readonly Problem
   return before?.length === now.length && before.every((problem, index) => problem === now[index]);
 }
 
-function storeOf({ stores }: Kube, kind: SmiKindName): { all(): IterableIterator<StoredPolicy> } {
-  const byKind = {
-    TrafficTarget: stores.trafficTargets,
-    HTTPRouteGroup: stores.httpRouteGroups,
-    TCPRoute: stores.tcpRoutes,
-    UDPRoute: stores.udpRoutes,
-    TrafficSplit: stores.trafficSplits,
-  };
-  return byKind[kind];
-}
-
 /** False: this kind has no status here, and the rest of its objects need not be tried. */
 async function writeStatus(
   kube: Kube,
@@ -87,21 +78,23 @@ async function writeStatus(
 ): Promise<boolean> {
   const resource = kube.served(kind);
   if (resource === undefined) return false;
-  const { namespace, name, uid, generation, aside } = object;
+  const { namespace, name, uid, generation } = object;
+  const standing = object.aside.conditions;
   const wanted = policyConditions(kind, problems);
   const gone = types.some(
-    (type) => conditionOf(aside, type) !== undefined && wanted.every((condition) => condition.type !== type),
+    (type) => conditionOf(standing, type) !== undefined && wanted.every((condition) => condition.type !== type),
   );
-  const changed = changedConditions(wanted, aside, { generation, nowMs: kube.clock.now() });
+  const changed = changedConditions(wanted, standing, { generation, nowMs: kube.clock.now() });
   if (changed === undefined && !gone) return true;
   const at = { resource, namespace, name, subresource: "status" as const };
-  const conditions = changed ?? wanted.map((condition) => conditionOf(aside, condition.type));
+  const conditions = changed ?? wanted.map((condition) => conditionOf(standing, condition.type));
   const body = { apiVersion: apiVersionOf(resource), kind, metadata: { namespace, name, uid }, status: { conditions } };
   try {
     await kube.client.apply(at, body, true);
   } catch (error) {
     // the path of a status that no CRD declares is as unknown as that of an object which is gone
-    if (isApiError(error, "not-found")) return [...storeOf(kube, kind).all()].every((each) => each.uid !== uid);
+    if (isApiError(error, "not-found"))
+      return [...policyStore(kube.stores, kind).all()].every((each) => each.uid !== uid);
     // made again meanwhile: its next version brings the next wish
     if (!isApiError(error, "conflict")) throw error;
   }

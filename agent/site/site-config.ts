@@ -2,6 +2,7 @@
 import { mkdir, readdir, realpath, stat } from "node:fs/promises";
 import { isIP } from "node:net";
 import { UserError } from "../../shared/errors.ts";
+import { parseClusterName } from "../../shared/ids.ts";
 import type { LogLevel } from "../../shared/log.ts";
 import type { GatewayAddress } from "../../shared/registry.ts";
 import { parseLoopbackRange, type LoopbackRange } from "./loopback-range.ts";
@@ -21,6 +22,7 @@ export interface SiteOptions {
   readonly zone?: string | undefined;
   readonly permissive?: boolean | undefined;
   readonly podLabel?: boolean | undefined;
+  readonly policyFrom?: string | undefined;
   readonly logLevel?: string | undefined;
 }
 
@@ -46,6 +48,8 @@ export interface SiteConfig {
   readonly permissive: boolean;
   /** Whether sidecars count requests by the workloads' own names. */
   readonly podLabel: boolean;
+  /** Members whose SMI objects are copied here where they want it; `*`: every member's; empty: nobody's. */
+  readonly policyFrom: readonly string[];
   readonly logLevel: LogLevel;
 }
 
@@ -82,8 +86,24 @@ export async function parseSiteOptions(options: SiteOptions): Promise<SiteConfig
     zone: options.zone ?? "",
     permissive: options.permissive === true,
     podLabel: options.podLabel !== false,
+    policyFrom: parsePolicyFrom(options.policyFrom),
     logLevel: logLevel as LogLevel,
   };
+}
+
+function parsePolicyFrom(text = "*"): readonly string[] {
+  const members = text
+    .split(",")
+    .map((member) => member.trim())
+    .filter((member) => member !== "" && member !== "none");
+  for (const member of members) {
+    if (member !== "*" && !parseClusterName(member).ok) {
+      throw new UserError("ISTHMUS_CLUSTER_NAME", `--policy-from: "${member}" is not a member's name`, {
+        hint: "names separated by commas, * for all, or none",
+      });
+    }
+  }
+  return members;
 }
 
 /** Keys live in it: it is made for this program's user alone, and one that others may list or write is refused. */

@@ -44,6 +44,10 @@ export function siteCommand(streams: Streams, endWith: (status: number) => void)
     .option("--zone <name>", "where in the region")
     .option("--permissive", "workloads may call each other without a TrafficTarget")
     .option("--no-pod-label", "count requests without the labels source_pod and destination_pod")
+    .option(
+      "--policy-from <members>",
+      "whose SMI objects are copied here where they ask for it: names, * or none (default: *)",
+    )
     .option("--log-level <level>", "debug, info, warn or error", "info")
     .option("--print-systemd", "print a systemd unit for this command and end")
     .action((options: Options) => site(options, streams, endWith));
@@ -144,7 +148,18 @@ function runsAlready({ dataDir }: SiteConfig, pid: number): UserError {
 function unit(options: Options): string {
   const paths = ["data", "manifests", "tokenFile", "envoy"] as const;
   const words = [
-    ...["address", "adsPort", "adminPort", "gateway", "advertise", "loopbackRange", "region", "zone", "logLevel"],
+    ...[
+      "address",
+      "adsPort",
+      "adminPort",
+      "gateway",
+      "advertise",
+      "loopbackRange",
+      "policyFrom",
+      "region",
+      "zone",
+      "logLevel",
+    ],
   ] as const;
   const flag = (name: string) => `--${name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
   const given = (name: keyof Options, text: (value: string) => string) => {

@@ -109,6 +109,26 @@ describe("a watcher", () => {
     expect(kinds()).toEqual(["bundle", "synced", "resync", "synced", "resync", "synced"]);
   });
 
+  it("gets policy that names it, and hears that it is gone when it is named no longer", () => {
+    const change = (revision: number, members: readonly string[], name = "a"): RegistryChange => {
+      const names = { cluster: "west", policyKind: "TCPRoute", namespace: "shop", name };
+      const record = { kind: "policy", ...names, members, manifest: "{}" } as const;
+      return { op: "put", key: `west/policy/shop/TCPRoute/${name}`, revision, record };
+    };
+    const listed = change(1, ["north"], "b") as Extract<RegistryChange, { op: "put" }>;
+    const view = new RegistryView({ incarnation: "i", revision: 1, records: [listed] });
+    const { watcher, sent, kinds } = aWatcher(() => view);
+    watcher.pump();
+    expect(kinds()).toEqual(["bundle", "resync", "synced"]);
+    for (const next of [change(2, ["*"]), change(3, ["east", "north"]), change(4, ["north"])]) view.apply(next);
+    watcher.pump();
+    expect(sent.slice(3)).toMatchObject([
+      { change: { revision: 2, op: "put", put: { policy: { name: "a", members: ["*"] } } } },
+      { change: { revision: 3, op: "put" } },
+      { change: { revision: 4, op: "deleteKey", deleteKey: "west/policy/shop/TCPRoute/a" } },
+    ]);
+  });
+
   it("shares the bytes of a change with all other watchers", () => {
     const bytes = new EventBytes();
     const change = put(1);

@@ -6,7 +6,7 @@ import { watchEventCodec } from "../../shared/grpc/fleet-service.ts";
 import { toWire } from "../../shared/grpc/record-wire.ts";
 import type { ClusterName } from "../../shared/ids.ts";
 import type { QuietChange, RegistryPut, RegistryView } from "../registry/view.ts";
-import { mayImport } from "../registry/visibility.ts";
+import { isFor, mayImport } from "../registry/visibility.ts";
 
 export type ResyncReason = "first-list" | "other-incarnation" | "too-far-behind" | "registry-reloaded";
 
@@ -29,6 +29,11 @@ export class EventBytes {
     });
     this.#changes.set(change, bytes);
     return bytes;
+  }
+
+  /** A change as those see it who may not have its record. */
+  withdrawal({ key, revision }: RegistryPut): Buffer {
+    return watchEventCodec.encode({ event: "change", change: { revision, op: "deleteKey", deleteKey: key } });
   }
 
   bundle(bundle: TrustBundle): Buffer {
@@ -164,7 +169,8 @@ export class Watcher {
     while (list.next < list.entries.length) {
       if (this.#isFull()) return false;
       const entry = list.entries[list.next++];
-      if (entry !== undefined && mayImport(this.#cluster, entry.key)) this.#write(this.#deps.bytes.change(entry));
+      if (entry !== undefined && mayImport(this.#cluster, entry.key) && isFor(this.#cluster, entry.record))
+        this.#write(this.#deps.bytes.change(entry));
     }
     if (this.#isFull()) return false;
     this.#list = undefined;
@@ -177,7 +183,9 @@ export class Watcher {
     this.#cursor = change.revision;
     if (change.op === "quiet" || !mayImport(this.#cluster, change.key)) return;
     this.#told = change.revision;
-    this.#write(this.#deps.bytes.change(change));
+    const { bytes } = this.#deps;
+    const isGone = change.op === "put" && !isFor(this.#cluster, change.record);
+    this.#write(isGone ? bytes.withdrawal(change) : bytes.change(change));
   }
 
   #mark(event: "synced" | "bookmark"): void {

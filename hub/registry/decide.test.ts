@@ -5,7 +5,7 @@ import { recordKey } from "../../shared/registry.ts";
 import { decidePublish, decodeRecord, encodeRecord, staleKeys } from "./decide.ts";
 
 const west = "west" as ClusterName;
-const rules = { allowLoopback: false, maxRecords: 3 };
+const rules = { allowLoopback: false, maxRecords: 3, maxPolicies: 1 };
 
 function capacity(cluster: string, name: string): WireRecord {
   return {
@@ -15,6 +15,12 @@ function capacity(cluster: string, name: string): WireRecord {
   };
 }
 
+function policy(name: string, more: object = {}): WireRecord {
+  const fields = { policyKind: "TCPRoute", namespace: "shop", name, members: ["*"], manifest: "{}", ...more };
+  return { cluster: "west", kind: "policy", policy: fields };
+}
+
+const policyKey = (name: string) => `west/policy/shop/TCPRoute/${name}`;
 const key = (name: string) => `west/capacity/shop/${name}`;
 
 describe("a batch of a member", () => {
@@ -69,6 +75,34 @@ describe("a batch of a member", () => {
       taken: [key("a")],
       problems: [],
     },
+    {
+      name: "takes an object for other members, within a quota of its own",
+      puts: [policy("a"), policy("b"), capacity("west", "c")],
+      taken: [policyKey("a"), key("c")],
+      problems: ["ISTHMUS_RECORD_QUOTA"],
+    },
+    {
+      name: "takes one in the place of another that goes",
+      puts: [policy("b")],
+      deleteKeys: [policyKey("a")],
+      own: [policyKey("a")],
+      taken: [policyKey("b")],
+      deleted: [policyKey("a")],
+      problems: [],
+    },
+    ...[
+      { manifest: "x".repeat(32 * 1024 + 1) },
+      { members: [] },
+      { members: ["*", "east"] },
+      { members: ["../east"] },
+      { namespace: "shop/../bank" },
+      { policyKind: "TCPRoute/../../gateway" },
+    ].map((more) => ({
+      name: `refuses an object for other members with ${JSON.stringify(more).slice(0, 60)}`,
+      puts: [policy("a", more)],
+      taken: [],
+      problems: ["ISTHMUS_RECORD"],
+    })),
     {
       name: "refuses a record of a kind it does not know",
       puts: [{ cluster: "west" } as WireRecord],

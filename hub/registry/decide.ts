@@ -11,6 +11,8 @@ import { ok, rejected, type Problem, type Result } from "../../shared/result.ts"
 export interface PublishRules extends AddressRules {
   /** Records one member may hold: a runaway or hostile agent must not fill the fleet's memory. */
   readonly maxRecords: number;
+  /** Of these, objects that it wants in other members: each is as large as fifty others. */
+  readonly maxPolicies: number;
 }
 
 export interface PublishInput {
@@ -45,7 +47,11 @@ export function decidePublish(
     if (ownsKey(cluster, key)) deletes.add(key);
     else problems.push(refused(key, foreign(cluster)));
   }
-  let held = ownKeys.size - [...deletes].filter((key) => ownKeys.has(key)).length;
+  const quota = quotaAfter(
+    cluster,
+    [...ownKeys].filter((key) => !deletes.has(key)),
+    rules,
+  );
   for (const wire of input.puts) {
     const taken = takeRecord(cluster, wire, rules);
     if (!taken.ok) {
@@ -54,14 +60,32 @@ export function decidePublish(
     }
     const key = recordKey(taken.value);
     const isNew = !puts.has(key) && (deletes.has(key) || !ownKeys.has(key));
-    if (isNew && held >= rules.maxRecords) problems.push(refused(key, overQuota(rules.maxRecords)));
-    else {
-      held += isNew ? 1 : 0;
-      puts.set(key, taken.value);
-    }
+    const over = isNew ? quota.take(taken.value) : undefined;
+    if (over === undefined) puts.set(key, taken.value);
+    else problems.push(refused(key, over));
   }
   // a key that is deleted and put in one batch was replaced: the record stands
   return { puts, deleteKeys: [...deletes].filter((key) => !puts.has(key)), problems };
+}
+
+interface Quota {
+  /** Undefined: there is room, and it is taken. */
+  take(record: RegistryRecord): CodeAndMessage | undefined;
+}
+
+function quotaAfter(cluster: ClusterName, keptKeys: readonly string[], rules: PublishRules): Quota {
+  let records = keptKeys.length;
+  let policies = keptKeys.filter((key) => key.startsWith(`${cluster}/policy/`)).length;
+  return {
+    take: ({ kind }) => {
+      if (records >= rules.maxRecords) return overQuota(`${rules.maxRecords} records`);
+      if (kind === "policy" && policies >= rules.maxPolicies)
+        return overQuota(`${rules.maxPolicies} objects for other members`);
+      records += 1;
+      policies += kind === "policy" ? 1 : 0;
+      return undefined;
+    },
+  };
 }
 
 function takeRecord(cluster: ClusterName, wire: WireRecord, rules: PublishRules): Result<RegistryRecord> {
@@ -84,8 +108,8 @@ function foreign(cluster: ClusterName): [string, string] {
   return ["ISTHMUS_RECORD_FOREIGN", `belongs to another member; ${cluster} may write only its own records`];
 }
 
-function overQuota(maxRecords: number): [string, string] {
-  return ["ISTHMUS_RECORD_QUOTA", `the member holds ${maxRecords} records, its quota`];
+function overQuota(held: string): [string, string] {
+  return ["ISTHMUS_RECORD_QUOTA", `the member holds ${held}, its quota`];
 }
 
 function refused(key: string, problem: Problem | CodeAndMessage): RefusedRecord {
@@ -104,6 +128,10 @@ export function wireKey(wire: WireRecord): string {
       return `${wire.cluster}/capacity/${wire.capacity.namespace}/${wire.capacity.name}`;
     case "gateway":
       return `${wire.cluster}/gateway`;
+    case "policy": {
+      const { policyKind, namespace, name } = wire.policy;
+      return `${wire.cluster}/policy/${namespace}/${policyKind}/${name}`;
+    }
     case undefined:
       return wire.cluster;
   }
@@ -114,7 +142,7 @@ export function encodeRecord(record: RegistryRecord): string {
   return JSON.stringify(record);
 }
 
-const kinds: ReadonlySet<string> = new Set(["service", "capacity", "gateway"]);
+const kinds: ReadonlySet<string> = new Set(["service", "capacity", "gateway", "policy"]);
 
 /** Redis is not trusted with shapes either: whoever writes to it must not be able to crash hubs or reach agents. */
 export function decodeRecord(key: string, text: string, rules: AddressRules): Result<RegistryRecord> {

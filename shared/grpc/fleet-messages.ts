@@ -88,6 +88,7 @@ export type WireRecord =
   | { readonly cluster: string; readonly kind: "service"; readonly service: WireService }
   | { readonly cluster: string; readonly kind: "capacity"; readonly capacity: WireCapacity }
   | { readonly cluster: string; readonly kind: "gateway"; readonly gateway: WireGateway }
+  | { readonly cluster: string; readonly kind: "policy"; readonly policy: WirePolicy }
   | { readonly cluster: string; readonly kind?: undefined };
 
 export interface WireService {
@@ -114,6 +115,14 @@ export interface WireGateway {
   readonly addresses: readonly { readonly host: string; readonly port: number }[];
   readonly region: string;
   readonly zone: string;
+}
+
+export interface WirePolicy {
+  readonly policyKind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly members: readonly string[];
+  readonly manifest: string;
 }
 
 export interface StatusReport {

@@ -51,6 +51,18 @@ const records: fc.Arbitrary<RegistryRecord> = fc.oneof(
     region: fc.constantFrom("", "eu-1"),
     zone: fc.constantFrom("", "eu-1a"),
   }),
+  fc.record({
+    kind: fc.constant("policy" as const),
+    cluster: label,
+    policyKind: fc.constantFrom("TrafficTarget", "TCPRoute"),
+    namespace: label,
+    name: label,
+    members: fc.oneof(
+      fc.constant(["*"]),
+      fc.uniqueArray(label, { minLength: 1, maxLength: 4 }).map((names) => names.sort()),
+    ),
+    manifest: fc.json(),
+  }),
 );
 
 describe("a record on the wire", () => {

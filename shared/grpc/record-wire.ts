@@ -5,12 +5,14 @@ import type {
   CapacityRecord,
   ExportedPort,
   GatewayRecord,
+  PolicyRecord,
   PortCapacity,
   RegistryRecord,
   ServiceRecord,
 } from "../registry.ts";
+import { maxManifestBytes } from "../registry.ts";
 import { err, ok, type Problem, type Result } from "../result.ts";
-import type { WireCapacity, WireGateway, WireRecord, WireService } from "./fleet-messages.ts";
+import type { WireCapacity, WireGateway, WirePolicy, WireRecord, WireService } from "./fleet-messages.ts";
 import { checkGatewayHost, type AddressRules } from "./gateway-host.ts";
 
 const label = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -19,12 +21,15 @@ const subdomain = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/;
 const appProtocolText = /^[A-Za-z0-9]([A-Za-z0-9._/-]{0,251}[A-Za-z0-9])?$/;
 /** Value of a Kubernetes label (topology.kubernetes.io/zone). */
 const localityText = /^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/;
+/** Names of kinds are theirs who read them: a hub carries policy, it does not know it. */
+const kindName = /^[A-Za-z]{1,64}$/;
 const protocols: ReadonlySet<string> = new Set(["TCP", "UDP", "SCTP"]);
 const types: ReadonlySet<string> = new Set(["ClusterSetIP", "Headless"]);
 
 const maxPorts = 100;
 const maxServiceAccounts = 250;
 const maxGatewayAddresses = 64;
+const maxPolicyMembers = 256;
 /** More endpoints than a cluster can hold: a larger figure would only shift traffic. */
 const maxEndpoints = 1_000_000;
 
@@ -46,6 +51,10 @@ export function toWire(record: RegistryRecord): WireRecord {
     case "gateway": {
       const { addresses, region, zone } = record;
       return { cluster, kind: "gateway", gateway: { addresses: [...addresses], region, zone } };
+    }
+    case "policy": {
+      const { policyKind, namespace, name, members, manifest } = record;
+      return { cluster, kind: "policy", policy: { policyKind, namespace, name, members: [...members], manifest } };
     }
   }
 }
@@ -78,6 +87,8 @@ function readKind(wire: WireRecord, reader: Reader): RegistryRecord | undefined 
       return readCapacity(wire.cluster, wire.capacity, reader);
     case "gateway":
       return readGateway(wire.cluster, wire.gateway, reader);
+    case "policy":
+      return readPolicy(wire.cluster, wire.policy, reader);
     case undefined:
       reader.check(false, "kind", "unknown kind of record: the sender is newer than this program");
       return undefined;
@@ -155,4 +166,16 @@ function readGateway(cluster: string, wire: WireGateway, reader: Reader): Gatewa
   check(localityText.test(wire.zone), "zone", "not a label value");
   const addresses = wire.addresses.map(({ host, port }) => ({ host, port }));
   return { kind: "gateway", cluster, addresses, region: wire.region, zone: wire.zone };
+}
+
+function readPolicy(cluster: string, wire: WirePolicy, { check }: Reader): PolicyRecord {
+  const { policyKind, namespace, name, members, manifest } = wire;
+  check(kindName.test(policyKind), "policyKind", "not the name of a kind");
+  check(label.test(namespace), "namespace", "not a DNS label");
+  check(subdomain.test(name), "name", "not an object's name");
+  check(members.length > 0 && members.length <= maxPolicyMembers, "members", `not 1 to ${maxPolicyMembers} members`);
+  const isAll = members.length === 1 && members[0] === "*";
+  if (!isAll) members.forEach((member, at) => check(label.test(member), `members[${at}]`, "not a member's name"));
+  check(Buffer.byteLength(manifest) <= maxManifestBytes, "manifest", `larger than ${maxManifestBytes} bytes`);
+  return { kind: "policy", cluster, policyKind, namespace, name, members: [...new Set(members)].sort(), manifest };
 }

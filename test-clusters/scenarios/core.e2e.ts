@@ -10,7 +10,9 @@ import type { Scene } from "../stage/fleet-under-test.ts";
 import { asClusters, openRunnersFleet, runnersFleetKind, type RunnersFleet } from "../stage/runners-fleet.ts";
 import { until } from "../stage/until.ts";
 import {
+  HTTP_PORT,
   httpRouteGroup,
+  replicated,
   serviceExport,
   TCP_PORT,
   tcpRoute,
@@ -145,6 +147,67 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   await work();
   return performance.now() - started;
 }
+
+describe.concurrent("SMI", () => {
+  test("policy that is written once is in force in the members that it names, follows its author and is taken away", () =>
+    withScene("e2e-replicate", ["east", "west"], async (scene) => {
+      const { namespace, image } = scene;
+      await scene.apply("west", [
+        ...workload({ namespace, name: "server", image }),
+        serviceExport(namespace, "server"),
+      ]);
+      await deployClient(scene);
+      const rule = { kind: "HTTPRouteGroup", name: "server" } as const;
+      const grant = { namespace, name: "server", to: "server", from: ["client"], sourceClusters: "east", rule };
+      const paths = (pathRegex: string) =>
+        [httpRouteGroup(namespace, "server", [{ name: "all", pathRegex }]), trafficTarget(grant)].map((manifest) =>
+          replicated(manifest, "west"),
+        );
+      await scene.apply("east", paths("/one.*"));
+      await scene.ready("west");
+      const client = await scene.caller("east", "client");
+      const at = (path: string) => importUrl("server", namespace, path);
+      await untilStatus(client, at("/one"), 200);
+      expect((await client.request({ url: at("/two") })).status).toBe(403);
+      await scene.apply("east", paths("/two.*"));
+      await untilStatus(client, at("/two"), 200);
+      await untilStatus(client, at("/one"), 403);
+      await scene.remove("east", "traffictarget/server");
+      await untilStatus(client, at("/two"), 403);
+    }));
+
+  test("manifests of the first versions mean what they say: specs without a spec, and a destination's port", () =>
+    withScene("e2e-versions", ["east"], async (scene) => {
+      const { namespace, image } = scene;
+      const account = (name: string) => ({ kind: "ServiceAccount", name, namespace });
+      const target = (port: number) => ({
+        apiVersion: "access.smi-spec.io/v1alpha1",
+        kind: "TrafficTarget",
+        metadata: { namespace, name: "server" },
+        destination: { ...account("server"), port },
+        sources: [account("client")],
+        specs: [{ kind: "HTTPRouteGroup", name: "server", matches: ["read"] }],
+      });
+      await scene.apply("east", [
+        ...workload({ namespace, name: "server", image }),
+        ...workload({ namespace, name: "client", image }),
+        {
+          apiVersion: "specs.smi-spec.io/v1alpha1",
+          kind: "HTTPRouteGroup",
+          metadata: { namespace, name: "server" },
+          matches: [{ name: "read", pathRegex: "/read.*", methods: ["GET"] }],
+        },
+        target(HTTP_PORT),
+      ]);
+      await scene.ready("east");
+      const client = await scene.caller("east", "client");
+      const at = (path: string) => `http://server.${namespace}:${HTTP_PORT}${path}`;
+      await untilStatus(client, at("/read"), 200);
+      expect((await client.request({ url: at("/write") })).status).toBe(403);
+      await scene.apply("east", [target(HTTP_PORT + 1)]);
+      await untilStatus(client, at("/read"), 403);
+    }));
+});
 
 describe.concurrent("inside a member", () => {
   test("a call without any policy is answered 403, a granted one 200, and a pod outside the mesh 403", () =>

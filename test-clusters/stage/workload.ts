@@ -123,6 +123,13 @@ export function tcpRoute(namespace: string, name: string, ports: readonly number
   return { apiVersion: "specs.smi-spec.io/v1alpha4", kind: "TCPRoute", metadata, spec: { matches: { ports } } };
 }
 
+/** The same object, copied to other members. */
+export function replicated(manifest: Manifest, members: string): Manifest {
+  const metadata = manifest["metadata"] as { readonly annotations?: Readonly<Record<string, string>> };
+  const annotations = { ...metadata.annotations, "isthmus.dev/replicate": members };
+  return { ...manifest, metadata: { ...metadata, annotations } };
+}
+
 /** What `kubectl apply -f -` takes. */
 export function manifestList(items: readonly Manifest[]): string {
   return JSON.stringify({ apiVersion: "v1", kind: "List", items });

@@ -2,9 +2,9 @@
 import type { Result } from "../../../shared/result.ts";
 import type { HttpMatchInput, HttpRouteGroupInput } from "../../ir/inputs.ts";
 import { limitCode, type FieldReader } from "./field-reader.ts";
-import { isBeingDeleted, readNames } from "./metadata.ts";
+import { isBeingDeleted } from "./metadata.ts";
 import { checkRe2 } from "./re2-syntax.ts";
-import { readSmiObject } from "./smi-object.ts";
+import { readPolicyNames, readSmiObject } from "./smi-object.ts";
 
 const MAX_MATCHES = 512;
 const MAX_HEADERS = 32;
@@ -19,7 +19,7 @@ export function parseHttpRouteGroup(object: unknown): Result<HttpRouteGroupInput
   return readSmiObject(object, (root) => {
     if (isBeingDeleted(root)) return undefined;
     const matches = root.at("spec").at("matches").list({ max: MAX_MATCHES, required: true });
-    const group = { ...readNames(root), matches: matches.map(readMatch) };
+    const group = { ...readPolicyNames(root), matches: matches.map(readMatch) };
     reportRepeatedNames(matches, group.matches);
     const bytes = group.matches.reduce((sum, match) => sum + patternBytes(match), 0);
     if (bytes > MAX_GROUP_PATTERN_BYTES) {

@@ -8,6 +8,7 @@ export const labelName = {
   importNamespace: "isthmus.dev/import-namespace",
   importService: "isthmus.dev/import-service",
   managedBy: "app.kubernetes.io/managed-by",
+  replicatedFrom: "isthmus.dev/replicated-from",
 } as const;
 
 /** RFC 1123 subdomain: what Kubernetes takes as an object's name. */

@@ -2,8 +2,8 @@
 import type { Result } from "../../../shared/result.ts";
 import type { TcpRouteInput } from "../../ir/inputs.ts";
 import type { FieldReader } from "./field-reader.ts";
-import { isBeingDeleted, readNames } from "./metadata.ts";
-import { readSmiObject } from "./smi-object.ts";
+import { isBeingDeleted } from "./metadata.ts";
+import { readPolicyNames, readSmiObject } from "./smi-object.ts";
 
 const MAX_MATCHES = 512;
 const MAX_PORTS = 1024;
@@ -11,7 +11,7 @@ const MAX_PORTS = 1024;
 export function parseTcpRoute(object: unknown): Result<TcpRouteInput | undefined> {
   return readSmiObject(object, (root) => {
     if (isBeingDeleted(root)) return undefined;
-    return { ...readNames(root), matches: readMatches(root.at("spec").map().at("matches")) };
+    return { ...readPolicyNames(root), matches: readMatches(root.at("spec").map().at("matches")) };
   });
 }
 

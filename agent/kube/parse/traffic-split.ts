@@ -3,8 +3,8 @@ import type { Result } from "../../../shared/result.ts";
 import type { TrafficSplitInput } from "../../ir/inputs.ts";
 import { MAX_WEIGHT } from "../../smi/traffic-split.ts";
 import { limitCode, type FieldReader } from "./field-reader.ts";
-import { isBeingDeleted, readCreatedAtMs, readName, readNames } from "./metadata.ts";
-import { readSmiObject } from "./smi-object.ts";
+import { isBeingDeleted, readCreatedAtMs, readName } from "./metadata.ts";
+import { readPolicyNames, readSmiObject } from "./smi-object.ts";
 
 const MAX_BACKENDS = 256;
 const MAX_MATCHES = 64;
@@ -18,7 +18,7 @@ export function parseTrafficSplit(object: unknown): Result<TrafficSplitInput | u
     const spec = root.at("spec").map();
     const backends = spec.at("backends").list({ max: MAX_BACKENDS, required: true });
     const split = {
-      ...readNames(root),
+      ...readPolicyNames(root),
       createdAtMs: readCreatedAtMs(root),
       service: readService(spec.at("service")),
       backends: backends.map(readBackend),

@@ -3,21 +3,21 @@ import { parseClusterName } from "../../../shared/ids.ts";
 import type { Result } from "../../../shared/result.ts";
 import type { SubjectInput, TrafficTargetInput } from "../../ir/inputs.ts";
 import type { FieldReader } from "./field-reader.ts";
+import { sourceClustersAnnotation } from "../../smi/manifest.ts";
 import { destinationPortAnnotation } from "../../smi/traffic-target.ts";
-import { entryOf, isBeingDeleted, readAnnotations, readName, readNames, readNamespaceName } from "./metadata.ts";
-import { readSmiObject } from "./smi-object.ts";
+import { entryOf, isBeingDeleted, readAnnotations, readName, readNamespaceName } from "./metadata.ts";
+import { readPolicyNames, readSmiObject } from "./smi-object.ts";
 
 const MAX_SOURCES = 1000;
 const MAX_RULES = 256;
 const MAX_MATCHES = 512;
 const MAX_CLUSTERS = 256;
 const ruleKinds: ReadonlySet<string> = new Set(["HTTPRouteGroup", "TCPRoute", "UDPRoute"]);
-const sourceClustersAnnotation = "isthmus.dev/source-clusters";
 
 export function parseTrafficTarget(object: unknown): Result<TrafficTargetInput | undefined> {
   return readSmiObject(object, (root) => {
     if (isBeingDeleted(root)) return undefined;
-    const names = readNames(root);
+    const names = readPolicyNames(root);
     const spec = root.at("spec");
     const destination = readSubject(spec.at("destination"), names.namespace);
     if (destination.namespace !== names.namespace) {
