@@ -53,10 +53,11 @@ function firstLine(message: string): string {
 }
 
 function lineOf(document: Document.Parsed, lines: LineCounter, field: string): number {
-  const path = fieldPath(field);
-  for (let length = path.length; length > 0; length -= 1) {
-    const start = startOf(document, path.slice(0, length));
-    if (start !== undefined) return lines.linePos(start).line;
+  for (const path of [fieldPath(field), olderPath(field)]) {
+    for (let length = path.length; length > 0; length -= 1) {
+      const start = startOf(document, path.slice(0, length));
+      if (start !== undefined) return lines.linePos(start).line;
+    }
   }
   return lines.linePos(document.contents?.range[0] ?? 0).line;
 }
@@ -74,6 +75,13 @@ function startOf(document: Document.Parsed, path: readonly (string | number)[]):
   }
   const node = document.getIn(path, true);
   return isNode(node) ? node.range?.[0] : undefined;
+}
+
+/** Where SMI's first versions have a field that is said as the newest one has it: they have no `spec`, and call rules `specs`. */
+function olderPath(field: string): readonly (string | number)[] {
+  const [first, second, ...rest] = fieldPath(field);
+  if (first !== "spec" || second === undefined) return [];
+  return [second === "rules" ? "specs" : second, ...rest];
 }
 
 /** `spec.ports[0].port` -> spec, ports, 0, port. Keys with dots in them end the search at the field around them. */

@@ -47,6 +47,12 @@ describe("a manifest file", () => {
       "kind: TCPRoute\napiVersion: specs.smi-spec.io/v1alpha5\n",
       'shop.yaml:2: TCPRoute of "specs.smi-spec.io/v1alpha5" is left out: expected apiVersion specs.smi-spec.io/v1alpha4 or specs.smi-spec.io/v1alpha3',
     ],
+    [
+      "a rule of the first version of SMI",
+      "apiVersion: access.smi-spec.io/v1alpha1\nkind: TrafficTarget\nmetadata: { name: a }\n" +
+        "destination: { kind: ServiceAccount, name: a }\nsources: []\nspecs:\n  - kind: TCPRoute\n    name: A_b\n",
+      "shop.yaml:8: spec.rules[0].name must be an object name",
+    ],
     ["no name", "apiVersion: v1\nkind: Service\nmetadata:\n  labels: {}\n", "shop.yaml:3: metadata.name is missing"],
     [
       "a port that is a text",

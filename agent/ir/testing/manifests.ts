@@ -27,6 +27,7 @@ const kinds: Readonly<
   TrafficTarget: { list: "trafficTargets", parse: parseTrafficTarget },
   HTTPRouteGroup: { list: "httpRouteGroups", parse: parseHttpRouteGroup },
   TCPRoute: { list: "tcpRoutes", parse: parseTcpRoute },
+  UDPRoute: { list: "udpRoutes", parse: parseTcpRoute },
   TrafficSplit: { list: "trafficSplits", parse: parseTrafficSplit },
 };
 
