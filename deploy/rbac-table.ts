@@ -149,7 +149,7 @@ const conversions: Row = {
 const seldomUsed = {
   verbs: ["patch"],
   why: "a cluster that has an object of this kind",
-  coveredBy: "agent/kube/policy-conditions.test.ts#says on every kind of SMI object what became of it",
+  coveredBy: "agent/kube/policy-conditions.feature.test.ts#says on every kind of SMI object what became of it",
 } as const;
 
 const policyStatus: readonly Row[] = [
@@ -168,7 +168,7 @@ const policyStatus: readonly Row[] = [
 const copied = {
   verbs: ["create", "update", "delete"],
   why: "a fleet in which an object of this kind is replicated",
-  coveredBy: "agent/kube/policy-copies.test.ts#puts a copy of every kind here, keeps it and takes it away",
+  coveredBy: "agent/kube/policy-copies.feature.test.ts#puts a copy of every kind here, keeps it and takes it away",
 } as const;
 
 const policyCopies: readonly Row[] = [
