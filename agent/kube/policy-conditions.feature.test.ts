@@ -9,6 +9,7 @@ import { fieldOf, type JsonObject } from "./json.ts";
 import type { Kube } from "./kube.ts";
 import { createPolicyConditionWriter } from "./policy-conditions.ts";
 import * as resources from "./resources.ts";
+import { without } from "../smi/fields.ts";
 import { installCrds, opened, write, type OpenedKube } from "./testing/cluster-state.ts";
 import { kubePrograms, startApiServer, type RealApiServer } from "./testing/real-api-server.ts";
 import { eventually } from "../xds/testing/envoy.ts";
@@ -101,6 +102,35 @@ describe.skipIf(programs === undefined)("an agent that leads", { timeout: 90_000
       await saysOf("TrafficTarget", "later", ["Accepted=True", "ResolvedRefs=True"]);
     });
     expect(writes).toEqual(["later"]);
+  });
+
+  it("asks once for a status that another's CRD does not have, and says the rest", async () => {
+    const at = { resource: resources.customResourceDefinitions, name: "udproutes.specs.smi-spec.io" };
+    const crd = await client.get(at);
+    const versions = fieldOf(crd, "spec", "versions") as JsonObject[];
+    const bare = versions.map((version) => without(version, "subresources"));
+    await client.replace(at, { ...crd, spec: { ...(crd["spec"] as JsonObject), versions: bare } });
+    await write(client, smi.UDPRoute[0], "shop/bare", { spec: {} });
+    await until(kube, "the route", () => kube.stores.udpRoutes.get("shop", "bare") !== undefined);
+    const object = { resource: smi.UDPRoute[0], namespace: "shop", name: "bare" };
+    await eventually("no status any more", () =>
+      client.mergePatch({ ...object, subresource: "status" }, {}).then(
+        () => undefined,
+        () => true,
+      ),
+    );
+    const asked: string[] = [];
+    const apply: KubeClient["apply"] = (to, body, force) => (asked.push(to.name ?? ""), client.apply(to, body, force));
+    const writer = createPolicyConditionWriter({ ...kube, client: { ...client, apply } });
+    await writing(writer, async () => {
+      writer.want([]);
+      await eventually("the first question", () => Promise.resolve(asked.includes("bare") || undefined));
+      await write(client, smi.TrafficTarget[0], "shop/after", target);
+      await until(kube, "the target", () => kube.stores.trafficTargets.get("shop", "after") !== undefined);
+      writer.want([]);
+      await saysOf("TrafficTarget", "after", ["Accepted=True", "ResolvedRefs=True"]);
+    });
+    expect(asked.filter((name) => name === "bare")).toHaveLength(1);
   });
 
   it("keeps the authority of its certificate in the CRDs that it converts, and nothing in another's", async () => {

@@ -21,15 +21,23 @@ type Settled = WeakMap<StoredPolicy, readonly Problem[]>;
 const none: readonly Problem[] = [];
 const types: readonly PolicyCondition["type"][] = ["Accepted", "ResolvedRefs", "Enforced"];
 
+/** Another's CRD may be replaced by ours while the agent runs; until then not every push asks again. */
+const STATUSLESS_MS = 10 * 60_000;
+
 /** The wish is every problem there is; an object without one is accepted. */
 export function createPolicyConditionWriter(kube: Kube): Writer<readonly Problem[]> {
   const settled: Settled = new WeakMap();
+  const untilMs = new Map<SmiKindName, number>();
   return createWriter<readonly Problem[]>({
     ...kube,
     name: "policy conditions",
     write: async (problems, signal) => {
       const byObject = groupByObject(problems);
-      for (const kind of policyKinds) await writeKind(kube, kind, { byObject, settled, signal });
+      for (const kind of policyKinds) {
+        if ((untilMs.get(kind) ?? 0) > kube.clock.now()) continue;
+        const hasStatus = await writeKind(kube, kind, { byObject, settled, signal });
+        if (!hasStatus) untilMs.set(kind, kube.clock.now() + STATUSLESS_MS);
+      }
     },
   });
 }
@@ -56,14 +64,16 @@ function keyOf({ kind, namespace = "", name }: ObjectRef): string {
   return `${kind} ${namespace}/${name}`;
 }
 
-async function writeKind(kube: Kube, kind: SmiKindName, round: Round): Promise<void> {
+/** False: this kind has no status here. */
+async function writeKind(kube: Kube, kind: SmiKindName, round: Round): Promise<boolean> {
   for (const object of [...policyStore(kube.stores, kind).all()]) {
     const problems = round.byObject.get(keyOf({ kind, ...object })) ?? none;
     if (isSettled(round.settled.get(object), problems)) continue;
     round.signal.throwIfAborted();
-    if (!(await writeStatus(kube, kind, { object, problems }))) return;
+    if (!(await writeStatus(kube, kind, { object, problems }))) return false;
     round.settled.set(object, problems);
   }
+  return true;
 }
 
 function isSettled(before: readonly Problem[] | undefined, now: readonly Problem[]): boolean {
@@ -77,7 +87,7 @@ async function writeStatus(
   { object, problems }: { readonly object: StoredPolicy; readonly problems: readonly Problem[] },
 ): Promise<boolean> {
   const resource = kube.served(kind);
-  if (resource === undefined) return false;
+  if (resource === undefined) return true;
   const { namespace, name, uid, generation } = object;
   const standing = object.aside.conditions;
   const wanted = policyConditions(kind, problems);
