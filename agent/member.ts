@@ -9,6 +9,7 @@ import type { Problem } from "../shared/result.ts";
 import type { AdminSurface } from "./admin-http.ts";
 import { adsPortTask } from "./ads-port.ts";
 import { ackNote, createProblemBook } from "./agent-views.ts";
+import { createAnswers } from "./explain/answer.ts";
 import { cutOffAfter, type CutOff } from "./hub/cut-off.ts";
 import { Publisher } from "./hub/publisher.ts";
 import { restoredRegistry } from "./hub/registry-copy.ts";
@@ -274,10 +275,9 @@ function hubTask(member: Member): Task {
     statusListeners.add(listener);
     return () => statusListeners.delete(listener);
   };
-  return {
-    name: "hub session",
-    run: (signal) => runHubSession({ ...deps, credential, remote, publisher, status, onStatusChange, onState }, signal),
-  };
+  const answer = createAnswers(() => levels.settled);
+  const parts = { credential, remote, publisher, status, answer, onStatusChange, onState };
+  return { name: "hub session", run: (signal) => runHubSession({ ...deps, ...parts }, signal) };
 }
 
 function adsTask(member: Member): Task {

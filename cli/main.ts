@@ -25,6 +25,8 @@ const commandsByName: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   status: async () => (await import("./commands/status.ts")).statusCommand,
   clusters: async () => (await import("./commands/clusters.ts")).clustersCommand,
   services: async () => (await import("./commands/services.ts")).servicesCommand,
+  explain: async () => (await import("./commands/explain.ts")).explainCommand,
+  policy: async () => (await import("./commands/policy.ts")).policyCommand,
   audit: async () => (await import("./commands/audit.ts")).auditCommand,
   "confirm-restore": async () => (await import("./commands/confirm-restore.ts")).confirmRestoreCommand,
   version: async () => (await import("./commands/version.ts")).versionCommand,

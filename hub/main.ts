@@ -12,6 +12,7 @@ import { authenticator } from "./api/caller.ts";
 import { listenFleet, type FleetListener } from "./api/grpc-server.ts";
 import { hubMetrics, observe } from "./api/metrics.ts";
 import { operatorApp } from "./api/operator-api.ts";
+import { MemberQuestions } from "./api/member-questions.ts";
 import { Sessions } from "./api/sessions.ts";
 import { openAuditLog, type AuditLog } from "./audit/log.ts";
 import { openAuthority, type Authority } from "./ca/authority.ts";
@@ -114,6 +115,7 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
   const { clock, log, version } = deps;
   const metrics = hubMetrics();
   const sessions = new Sessions();
+  const questions = new MemberQuestions();
   const { live, registry, members, tokens } = store;
   observe(metrics, {
     records: () => live.view?.size ?? 0,
@@ -137,7 +139,7 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
   const joining = { authority, tokens, members, departures, authenticate, audit, clock, log, metrics };
   const publishing = { registry, live, rules, clock, log, metrics };
   const fleet = await listenFleet(
-    { authority, store, authenticate, sessions, joining, publishing, clock, log },
+    { authority, store, authenticate, sessions, questions, joining, publishing, clock, log },
     config.listen,
   );
   const http = await listenHttp(
@@ -146,7 +148,7 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
   );
   const { bundleChanged } = fleet;
   const { dataDir } = config;
-  const operating = { authority, store, departures, audit, advertise, version, dataDir, clock, log, bundleChanged };
+  const operating = { authority, store, departures, audit, advertise, version, dataDir, questions, clock, log, bundleChanged };
   const operator = await listenOperator(operatorApp(operating), socketPath);
   return { fleet, http, operator };
 }

@@ -59,6 +59,14 @@ export const suites: readonly Suite[] = [
     needsRoot: true,
   },
   {
+    name: "policy",
+    about: "500 random policy sets: what explain says is what a real Envoy answers; no fleet, no root",
+    files: ["policy.e2e.ts"],
+    budgetMinutes: 3,
+    fleet: "none",
+    needsRoot: false,
+  },
+  {
     name: "package",
     about: "the npm package installs into an empty prefix and runs; the hub's chart runs as pods and is joined",
     files: ["package.e2e.ts", "hub-chart.e2e.ts"],

@@ -62,7 +62,8 @@ async function startAgent(folder: string, token: string): Promise<Agent> {
   const states: HubState[] = [];
   const onState = (state: HubState) => void states.push(state);
   const onStatusChange = () => () => undefined;
-  const deps = { credential, remote, publisher, status: () => status, onStatusChange, onState };
+  const answer = () => Promise.resolve({});
+  const deps = { credential, remote, publisher, status: () => status, answer, onStatusChange, onState };
   const running = runHubSession({ ...deps, clock: systemClock, random, log }, signal.signal);
   return {
     ...{ credential, store, remote, publisher, log, states },

@@ -10,6 +10,8 @@ import { readFleetError, type FleetProblem } from "../../shared/grpc/fleet-statu
 import { runTasks } from "../../shared/lifecycle.ts";
 import { causeChain, type Log } from "../../shared/log.ts";
 import type { AgentCredential } from "../identity/agent-credential.ts";
+import type { AnswerContent, Question } from "../../shared/grpc/question-messages.ts";
+import { runAnswers } from "./answers.ts";
 import { HubChannel } from "./hub-channel.ts";
 import type { Publisher } from "./publisher.ts";
 import type { RemoteRegistry } from "./remote-registry.ts";
@@ -25,6 +27,8 @@ const refusals: ReadonlySet<status> = new Set([
   status.FAILED_PRECONDITION,
   status.INVALID_ARGUMENT,
   status.RESOURCE_EXHAUSTED,
+  // a hub that is older than this agent
+  status.UNIMPLEMENTED,
 ]);
 const renewTimeoutMs = 15_000;
 
@@ -40,6 +44,8 @@ export interface HubSessionDeps {
   readonly remote: RemoteRegistry;
   readonly publisher: Publisher;
   readonly status: () => AgentStatus;
+  /** The hub's questions, which people ask of it. */
+  readonly answer: (question: Question) => Promise<AnswerContent>;
   readonly onStatusChange: (listener: () => void) => () => void;
   readonly onState: (state: HubState) => void;
   readonly clock: Clock;
@@ -67,6 +73,7 @@ export async function runHubSession(deps: HubSessionDeps, signal: AbortSignal): 
       const onRenewNow = () => credential.renewSoon();
       return runReports(client, { report, onStatusChange, onRenewNow, onSent: alive, clock }, inner);
     }),
+    keep("answer", (client, inner, alive) => runAnswers(client, { answer: deps.answer, onOpen: alive }, inner)),
     {
       name: "renew",
       run: (inner) =>

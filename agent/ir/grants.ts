@@ -121,3 +121,23 @@ export function grantsOfName(grants: readonly GrantIr[], caller: Account): reado
 export function grantsTo(grants: readonly GrantIr[], server: Account): readonly GrantIr[] {
   return indexOf(grants).byDestination.get(accountKey(server.namespace, server.serviceAccount)) ?? nobody;
 }
+
+/** A grant without ports is for every port. */
+export function grantsPort(grant: GrantIr, port: number): boolean {
+  return grant.ports.length === 0 || grant.ports.includes(port);
+}
+
+/** A grant without sources is for nobody. */
+export function opensHttp(grant: GrantIr): boolean {
+  return grant.sources.length > 0 && (grant.http === "any" || grant.http.length > 0);
+}
+
+/** Bytes that are no HTTP request match no HTTPRouteGroup: only a TCPRoute opens a raw TCP port. */
+export function opensTcp(grant: GrantIr, port: number): boolean {
+  return grant.sources.length > 0 && grant.tcp === true && grantsPort(grant, port);
+}
+
+/** A path's expression as the whole path must match it: SMI anchors at the start alone, RE2's full match at both ends. */
+export function wholePathRegex(pathRegex: string): string {
+  return `(?:${pathRegex}).*`;
+}

@@ -3,6 +3,7 @@
 // HTTP policy must only ever be delivered by RDS (envoy-facts 2): the filters in LDS hold a policy that denies everything.
 import type { FleetDomain, TrustDomain } from "../../shared/ids.ts";
 import { trustDomainOf, workloadSpiffeId, type ClusterName } from "../../shared/ids.ts";
+import { opensHttp, opensTcp, wholePathRegex } from "../ir/grants.ts";
 import type { GrantIr, HttpMatchIr, SourceIr } from "../ir/types.ts";
 import type { JsonMessage } from "./resource.ts";
 import { anyTrustDomainRegex, escapeRegex } from "./tls.ts";
@@ -48,10 +49,10 @@ function all(rules: readonly JsonMessage[]): JsonMessage {
   return rules.length === 1 ? first : { and_rules: { rules } };
 }
 
-/** Envoy's regex is a full match, SMI's is anchored at the start alone. The query is no part of the path (url_path). */
+/** The query is no part of the path (url_path). */
 function httpMatch(match: HttpMatchIr): JsonMessage {
   const path =
-    match.pathRegex === "" ? [] : [{ url_path: { path: { safe_regex: { regex: `(?:${match.pathRegex}).*` } } } }];
+    match.pathRegex === "" ? [] : [{ url_path: { path: { safe_regex: { regex: wholePathRegex(match.pathRegex) } } } }];
   const methods = match.methods.includes("*")
     ? []
     : match.methods.map((method) => headerRule(":method", { exact: method }));
@@ -79,7 +80,6 @@ function policies(
 ): JsonMessage {
   const named: Record<string, JsonMessage> = {};
   for (const grant of grants) {
-    if (grant.sources.length === 0) continue;
     const base = `${grant.origin.kind}/${grant.origin.namespace}/${grant.origin.name}`;
     let name = base;
     for (let copy = 2; name in named; copy += 1) name = `${base}#${copy}`;
@@ -114,11 +114,7 @@ export const httpPolicyFilters: readonly JsonMessage[] = [
 
 /** `typed_per_filter_config` of a virtual host: the policy itself. */
 export function httpPolicy(policy: Policy): JsonMessage {
-  const granted = policies(
-    policy.grants.filter((grant) => grant.http === "any" || grant.http.length > 0),
-    policy.fleet,
-    httpPermission,
-  );
+  const granted = policies(policy.grants.filter(opensHttp), policy.fleet, httpPermission);
   return {
     [revokedFilter]: typed(`${httpRbac}.RBACPerRoute`, { rbac: { rules: denyRevoked(policy.revoked) } }),
     [grantsFilter]: typed(`${httpRbac}.RBACPerRoute`, { rbac: { rules: allowRules(granted, policy.permissive) } }),
@@ -130,9 +126,7 @@ export function httpPolicy(policy: Policy): JsonMessage {
  * speak of this very port are in, and no revocation: who is revoked is refused by TLS (rootsSecret) and cut off at the gateway.
  */
 export function tcpPolicyFilters(policy: Policy, port: number): readonly JsonMessage[] {
-  const concerned = policy.grants.filter(
-    (grant) => grant.tcp === true && (grant.ports.length === 0 || grant.ports.includes(port)),
-  );
+  const concerned = policy.grants.filter((grant) => opensTcp(grant, port));
   const granted = policies(concerned, policy.fleet, () => ({ any: true }));
   return [
     extension(grantsFilter, "envoy.extensions.filters.network.rbac.v3.RBAC", {

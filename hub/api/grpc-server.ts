@@ -1,6 +1,7 @@
 // The hub's gRPC listener: TLS with a client certificate asked for but not demanded (a joining agent has none), and the
-// five methods of the Fleet service wired to the parts that answer them.
+// methods of the Fleet service wired to the parts that answer them.
 import {
+  Metadata,
   Server,
   ServerCredentials,
   status,
@@ -10,6 +11,7 @@ import {
 } from "@grpc/grpc-js";
 import type { SecureContextOptions } from "node:tls";
 import type { PublishAck, PublishBatch, WatchEvent, WatchRequest } from "../../shared/grpc/fleet-messages.ts";
+import type { MemberAnswer, MemberQuestion } from "../../shared/grpc/question-messages.ts";
 import { fleetService, type FleetServer } from "../../shared/grpc/fleet-service.ts";
 import { fleetError } from "../../shared/grpc/fleet-status.ts";
 import type { Clock } from "../../shared/clock.ts";
@@ -20,6 +22,7 @@ import type { Store } from "../store/open-store.ts";
 import { toServiceError, unary } from "./call.ts";
 import { refusedMember, type Authenticate, type Caller } from "./caller.ts";
 import { join, renew, type JoinDeps } from "./join.ts";
+import type { MemberQuestions } from "./member-questions.ts";
 import { PublishSession, type PublishDeps } from "./publish.ts";
 import type { Sessions } from "./sessions.ts";
 import { EventBytes, Watcher } from "./watch.ts";
@@ -34,6 +37,7 @@ export interface FleetServerDeps {
   readonly store: Store;
   readonly authenticate: Authenticate;
   readonly sessions: Sessions;
+  readonly questions: MemberQuestions;
   readonly joining: Omit<JoinDeps, "bundleChanged">;
   readonly publishing: PublishDeps;
   readonly clock: Clock;
@@ -169,6 +173,9 @@ function fleetMethods(deps: MethodDeps, watchers: Set<Watcher>): FleetServer {
     Watch: (call) => {
       void serveWatch(deps, call, { watchers, bytes });
     },
+    Answer: (call) => {
+      void serveAnswer(deps, call);
+    },
   };
 }
 
@@ -239,4 +246,37 @@ async function serveWatch(deps: FleetServerDeps, call: WatchCall, { watchers, by
   call.on("cancelled", leave);
   call.on("drain", () => watcher.drained());
   watcher.pump();
+}
+
+type AnswerCall = ServerDuplexStream<MemberAnswer, MemberQuestion>;
+
+/** Stays open for as long as the agent is there: questions go out when people ask. */
+async function serveAnswer(deps: FleetServerDeps, call: AnswerCall): Promise<void> {
+  let caller: Caller;
+  try {
+    caller = await deps.authenticate(call);
+  } catch (error) {
+    call.emit("error", toServiceError(error, deps.log));
+    return;
+  }
+  if (call.cancelled) return;
+  const { cluster } = caller;
+  const line = deps.questions.open(cluster, (question) => call.write(question));
+  const leave = () => {
+    line.leave();
+    leaveSessions();
+  };
+  const end = (reason: ServiceError) => {
+    leave();
+    call.emit("error", reason);
+  };
+  const leaveSessions = deps.sessions.add({ kind: "answer", cluster, end });
+  call.on("cancelled", leave);
+  call.on("data", line.answered);
+  call.on("end", () => {
+    leave();
+    call.end();
+  });
+  // the agent learns that its stream was taken
+  call.sendMetadata(new Metadata());
 }

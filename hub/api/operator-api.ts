@@ -14,6 +14,8 @@ import type { Departures } from "../store/departures.ts";
 import type { Store } from "../store/open-store.ts";
 import type { MembershipVerb } from "../registry/membership.ts";
 import { changeMembership } from "./membership.ts";
+import type { MemberQuestions } from "./member-questions.ts";
+import { policyBodies, policyRoutes } from "./policy-routes.ts";
 import { clusterOverviews, serviceOverviews } from "./fleet-overview.ts";
 
 const defaultTtlMs = 15 * 60_000;
@@ -30,6 +32,7 @@ export interface OperatorDeps {
   readonly advertise: string;
   readonly version: string;
   readonly dataDir: string;
+  readonly questions: MemberQuestions;
   readonly bundleChanged: () => void;
   readonly clock: Clock;
   readonly log: Log;
@@ -38,6 +41,7 @@ export interface OperatorDeps {
 export function operatorApp(deps: OperatorDeps): Express {
   const { store, authority, audit, clock, log } = deps;
   const app = express().disable("x-powered-by");
+  policyBodies(app);
   app.use(express.json({ limit: "64kb" }));
   app.get("/v1/status", async (_request: Request, response: Response) => {
     const { live } = store;
@@ -76,6 +80,7 @@ export function operatorApp(deps: OperatorDeps): Express {
   app.get("/v1/audit", async (request: Request, response: Response) => {
     response.json(await auditPage(deps, Number(request.query["after"] ?? 0)));
   });
+  policyRoutes(app, deps);
   app.post("/v1/confirm-restore", async (_request: Request, response: Response) => {
     await audit.record({ action: "registry.restore-confirmed", actor: "operator", subject: "fleet", detail: {} });
     await store.registry.confirmRestore();

@@ -3,7 +3,7 @@ import type { ClusterName } from "../../shared/ids.ts";
 import type { ServiceError } from "@grpc/grpc-js";
 
 export interface Session {
-  readonly kind: "publish" | "watch";
+  readonly kind: "publish" | "watch" | "answer";
   readonly cluster: ClusterName;
   readonly end: (reason: ServiceError) => void;
 }

@@ -27,6 +27,7 @@ import type {
   WatchEvent,
   WatchRequest,
 } from "./fleet-messages.ts";
+import type { MemberAnswer, MemberQuestion } from "./question-messages.ts";
 
 /** A full set is published in batches of at most this many records: below gRPC's 4 MiB however long the names are. */
 export const maxBatchRecords = 500;
@@ -38,6 +39,7 @@ export interface FleetServer extends UntypedServiceImplementation {
   /** Events may be written as bytes encoded before (`watchEventCodec`). */
   readonly Watch: handleServerStreamingCall<WatchRequest, WatchEvent | Uint8Array>;
   readonly Report: handleUnaryCall<StatusReport, ReportReply>;
+  readonly Answer: handleBidiStreamingCall<MemberAnswer, MemberQuestion>;
 }
 
 export const watchEventCodec: Codec<WatchEvent> = codecOf<WatchEvent>("WatchEvent");
@@ -80,6 +82,12 @@ const methods = {
     { encode: watchEventCodec.encode, decode: watchEventCodec.decode },
   ),
   Report: method("Report", unary, codecOf<StatusReport>("StatusReport"), codecOf<ReportReply>("ReportReply")),
+  Answer: method(
+    "Answer",
+    { requestStream: true, responseStream: true },
+    codecOf<MemberAnswer>("MemberAnswer"),
+    codecOf<MemberQuestion>("MemberQuestion"),
+  ),
 };
 
 export const fleetService: ServiceDefinition<FleetServer> = methods;
@@ -90,6 +98,7 @@ export interface FleetClient {
   report(request: StatusReport, options?: CallOptions): Promise<ReportReply>;
   publish(options?: CallOptions): ClientDuplexStream<PublishBatch, PublishAck>;
   watch(request: WatchRequest, options?: CallOptions): ClientReadableStream<WatchEvent>;
+  answer(options?: CallOptions): ClientDuplexStream<MemberAnswer, MemberQuestion>;
   close(): void;
 }
 
@@ -118,7 +127,7 @@ export function createFleetClient(
         },
       );
     });
-  const { Publish, Watch } = methods;
+  const { Publish, Watch, Answer } = methods;
   return {
     join: (request, callOptions) => call(methods.Join, request, callOptions),
     renew: (request, callOptions) => call(methods.Renew, request, callOptions),
@@ -127,6 +136,8 @@ export function createFleetClient(
       client.makeBidiStreamRequest(Publish.path, Publish.requestSerialize, Publish.responseDeserialize, callOptions),
     watch: (request, callOptions = {}) =>
       client.makeServerStreamRequest(Watch.path, Watch.requestSerialize, watchEventCodec.decode, request, callOptions),
+    answer: (callOptions = {}) =>
+      client.makeBidiStreamRequest(Answer.path, Answer.requestSerialize, Answer.responseDeserialize, callOptions),
     close: () => client.close(),
   };
 }

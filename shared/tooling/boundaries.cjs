@@ -1,5 +1,6 @@
 // Import boundaries, checked by dependency-cruiser. Every rule carries its reason.
-const pure = "^(hub/registry|agent/ir|agent/smi|agent/failover|agent/xds|shared/pki/(template|validate|bundle)\\.ts)";
+const pure =
+  "^(hub/registry|agent/ir|agent/smi|agent/failover|agent/xds|agent/explain/(?!re2|answer)|shared/pki/(template|validate|bundle)\\.ts)";
 const test = "\\.test\\.ts$|/testing/|^test-clusters/";
 
 /** Only the named files may import the package: a second gate would mean a second way to do it. */
@@ -86,6 +87,12 @@ module.exports = {
       from: { path: "^agent/(site/|site-agent|site-platform|platform|member|mesh|ads-port)", pathNot: test },
       to: { path: "^agent/(kube/(?!parse/|json\\.ts)|inject/)", reachable: true },
     },
+    gate(
+      "re2-gate",
+      "re2js/",
+      "^agent/explain/re2",
+      "a user's pattern is matched in one place, and loaded there only when somebody asks",
+    ),
     gate("express-gate", "express/", "^(hub|agent)/admin-http|^hub/api/", "one HTTP surface per program"),
     gate("x509-gate", "@peculiar/", "^shared/pki/x509", "the reflect polyfill must load first, so one file imports it"),
     {

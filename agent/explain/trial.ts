@@ -1,0 +1,99 @@
+// A policy that is not applied: the member's inputs with objects put in or taken out, built into a second mesh and compared with the
+// one that stands, flow by flow. Nothing of it reaches a proxy. Pure; objects come parsed.
+import type { FlowChange as WireChange } from "../../shared/grpc/question-messages.ts";
+import type { Problem } from "../../shared/result.ts";
+import { buildIr } from "../ir/build.ts";
+import type { MeshInputs } from "../ir/inputs.ts";
+import { objectKey } from "../ir/order.ts";
+import type { Standing } from "./findings.ts";
+import { flowChanges, type Flow, type FlowChange } from "./flows.ts";
+import { callerText, contentText, originText } from "./words.ts";
+
+/** Lists of inputs that a trial may change, keyed by namespace and name. */
+export type TrialList = "trafficTargets" | "httpRouteGroups" | "tcpRoutes" | "exports";
+
+export interface TrialObject {
+  readonly list: TrialList;
+  readonly record: { readonly namespace: string; readonly name: string };
+}
+
+export interface Trial {
+  readonly objects: readonly TrialObject[];
+  readonly modes: readonly { readonly namespace: string; readonly permissive: string }[];
+  /** The objects are taken out instead of put in. */
+  readonly remove: boolean;
+  /** Of the whole member; undefined: as it is. */
+  readonly permissive: boolean | undefined;
+}
+
+export interface TrialResult {
+  readonly changes: readonly FlowChange[];
+  /** What the mesh would say of the objects, and does not say now. */
+  readonly problems: readonly Problem[];
+}
+
+function changedList<T extends { readonly namespace: string; readonly name: string }>(
+  list: readonly T[],
+  records: readonly T[],
+  remove: boolean,
+): readonly T[] {
+  if (records.length === 0) return list;
+  const keys = new Set(records.map(objectKey));
+  const others = list.filter((each) => !keys.has(objectKey(each)));
+  return remove ? others : [...others, ...records];
+}
+
+function changedInputs(inputs: MeshInputs, trial: Trial): MeshInputs {
+  const { objects, remove, permissive } = trial;
+  // a parser made each record for the list that it is filed under
+  const of = <K extends TrialList>(list: K) =>
+    objects.filter((each) => each.list === list).map(({ record }) => record) as unknown as MeshInputs[K];
+  const lists = {
+    trafficTargets: changedList(inputs.trafficTargets, of("trafficTargets"), remove),
+    httpRouteGroups: changedList(inputs.httpRouteGroups, of("httpRouteGroups"), remove),
+    tcpRoutes: changedList(inputs.tcpRoutes, of("tcpRoutes"), remove),
+    exports: changedList(inputs.exports, of("exports"), remove),
+  };
+  const said = new Set(trial.modes.map(({ namespace }) => namespace));
+  const others = (inputs.namespaceModes ?? []).filter(({ namespace }) => !said.has(namespace));
+  const modes = remove ? others : [...others, ...trial.modes];
+  const whole = permissive === undefined ? inputs : withMode(inputs, permissive);
+  const rest = whole === inputs ? modes : (whole.namespaceModes ?? []);
+  return { ...whole, ...lists, namespaceModes: rest };
+}
+
+/** The configuration's word, and no other for the whole member. */
+function withMode(inputs: MeshInputs, permissive: boolean): MeshInputs {
+  const namespaceModes = (inputs.namespaceModes ?? []).filter(({ namespace }) => namespace !== inputs.systemNamespace);
+  return { ...inputs, permissive, namespaceModes };
+}
+
+function problemKey({ code, message, object, field }: Problem): string {
+  return JSON.stringify([code, message, object, field]);
+}
+
+export function tryPolicy({ ir, inputs }: Standing, trial: Trial): TrialResult {
+  const before = new Set(buildIr(inputs, ir).problems.map(problemKey));
+  // built apart from the mesh that stands: what is remembered of that one is only read
+  const tried = buildIr(changedInputs(inputs, trial), ir);
+  const problems = tried.problems.filter((problem) => !before.has(problemKey(problem)));
+  return { changes: flowChanges(ir, tried.ir), problems };
+}
+
+function flowText({ namespace, service, port }: Flow): string {
+  return `${namespace}/${service}:${port}`;
+}
+
+export function changeInWords({ effect, flow, beside }: FlowChange): WireChange {
+  const others = [...new Set(beside.map(({ content }) => contentText(content)))];
+  const which = effect === "cut" ? "still granted" : "granted already";
+  return {
+    effect,
+    caller: callerText(flow.caller),
+    service: flowText(flow),
+    account: flow.account,
+    content: contentText(flow.content),
+    by: originText(flow.by),
+    beside: others.length === 0 ? "" : `${which}: ${others.join("; ")}`,
+  };
+}
