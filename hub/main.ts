@@ -148,7 +148,19 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
   );
   const { bundleChanged } = fleet;
   const { dataDir } = config;
-  const operating = { authority, store, departures, audit, advertise, version, dataDir, questions, clock, log, bundleChanged };
+  const operating = {
+    authority,
+    store,
+    departures,
+    audit,
+    advertise,
+    version,
+    dataDir,
+    questions,
+    clock,
+    log,
+    bundleChanged,
+  };
   const operator = await listenOperator(operatorApp(operating), socketPath);
   return { fleet, http, operator };
 }

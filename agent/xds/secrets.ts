@@ -1,10 +1,17 @@
 // SDS: the proxy's own SVID, the fleet's roots, and for each service port the exact identities that may answer for it.
 // Called by translate. An empty list of identities must accept nobody: Envoy reads "no matcher" as "anybody our roots vouch for".
-import type { FleetDomain, SpiffeId } from "../../shared/ids.ts";
+import {
+  trustDomainOf,
+  workloadSpiffeId,
+  type ClusterName,
+  type FleetDomain,
+  type SpiffeId,
+} from "../../shared/ids.ts";
+import type { SourceIr } from "../ir/types.ts";
 import { fixedNames } from "./names.ts";
 import type { ProxyTrust } from "./proxy.ts";
 import type { JsonMessage } from "./resource.ts";
-import { trustedWorkloadRegex } from "./tls.ts";
+import { trustedAccountRegex, trustedWorkloadRegex } from "./tls.ts";
 
 export function svidSecret(trust: ProxyTrust): JsonMessage {
   return {
@@ -34,6 +41,37 @@ export function rootsSecret({ rootsPem, fleet, revoked }: CallersInput): JsonMes
   };
 }
 
+function accountMatcher(source: SourceIr, { fleet, revoked }: CallersInput): readonly JsonMessage[] {
+  const { cluster, namespace, serviceAccount } = source;
+  if (cluster === "*") return [{ safe_regex: { regex: trustedAccountRegex(source, fleet, revoked) } }];
+  // sources hold cluster names that the IR has parsed
+  const trustDomain = trustDomainOf(cluster as ClusterName, fleet);
+  if (revoked.includes(trustDomain)) return [];
+  return [{ exact: workloadSpiffeId({ trustDomain, namespace, serviceAccount }) }];
+}
+
+/**
+ * Who may connect to a port of raw TCP: only those whom a grant lets in. Envoy's network RBAC looks at a connection when its first byte
+ * comes, but tcp_proxy connects before that: a server that speaks first would greet whoever has a certificate of the fleet
+ * (github.com/envoyproxy/envoy/issues/9023, open in 1.40). In the handshake nobody has connected to anything yet.
+ */
+export function callersSecret(name: string, sources: readonly SourceIr[], input: CallersInput): JsonMessage {
+  const accepted = sources.flatMap((source) => accountMatcher(source, input));
+  const matchers = accepted.length === 0 ? [{ exact: nobodyOf(input.fleet) }] : accepted;
+  return {
+    name,
+    validation_context: {
+      trusted_ca: { inline_string: input.rootsPem },
+      match_typed_subject_alt_names: matchers.map((matcher) => ({ san_type: "URI", matcher })),
+    },
+  };
+}
+
+/** The fleet domain itself is nobody's trust domain, so no certificate can hold this name. */
+function nobodyOf(fleet: FleetDomain): string {
+  return `spiffe://${fleet}/nobody`;
+}
+
 export interface IdentitiesInput {
   readonly name: string;
   readonly identities: readonly SpiffeId[];
@@ -43,8 +81,7 @@ export interface IdentitiesInput {
 
 /** The union of all members' identities weakens nothing: each entry is an authorised exporter's, and cluster CAs are name-constrained. */
 export function identitiesSecret(input: IdentitiesInput): JsonMessage {
-  // the fleet domain itself is nobody's trust domain, so no certificate can hold this name
-  const accepted = input.identities.length === 0 ? [`spiffe://${input.fleet}/nobody`] : input.identities;
+  const accepted = input.identities.length === 0 ? [nobodyOf(input.fleet)] : input.identities;
   return {
     name: input.name,
     validation_context: {

@@ -37,9 +37,22 @@ export function anyTrustDomainRegex(fleet: FleetDomain): string {
  * of a foreign domain.
  */
 export function trustedWorkloadRegex(fleet: FleetDomain, revoked: readonly string[]): string {
+  return `${trustedMemberRegex(fleet, revoked)}/ns/[^/]+/sa/[^/]+`;
+}
+
+function trustedMemberRegex(fleet: FleetDomain, revoked: readonly string[]): string {
   const suffix = `.${fleet}`;
   const labels = revoked.filter((name) => name.endsWith(suffix)).map((name) => name.slice(0, -suffix.length));
-  return `spiffe://${labelExcept(labels)}\\.${escapeRegex(fleet)}/ns/[^/]+/sa/[^/]+`;
+  return `spiffe://${labelExcept(labels)}\\.${escapeRegex(fleet)}`;
+}
+
+/** An account of this name in whichever member is not revoked. */
+export function trustedAccountRegex(
+  { namespace, serviceAccount }: { readonly namespace: string; readonly serviceAccount: string },
+  fleet: FleetDomain,
+  revoked: readonly string[],
+): string {
+  return `${trustedMemberRegex(fleet, revoked)}${escapeRegex(`/ns/${namespace}/sa/${serviceAccount}`)}`;
 }
 
 /** Client side of a service port: who may answer is an exact list (SDS), the server's name is chosen per endpoint in EDS. */
@@ -59,16 +72,16 @@ export function upstreamTls(identities: string, fleet: FleetDomain): JsonMessage
 }
 
 /**
- * Server side: whoever the secret `roots` trusts may connect, RBAC decides what it may do. Who that is changes with every
+ * Server side: whoever the secret `trusted` names may connect, RBAC decides what it may do. Who that is changes with every
  * revocation, so it comes by SDS alone: here it would close the connections of all callers (envoy-facts 4).
  */
-export function downstreamTls(alpn: readonly string[]): JsonMessage {
+export function downstreamTls(alpn: readonly string[], trusted: string = fixedNames.roots): JsonMessage {
   return extension(tlsExtension, `${tlsTypes}.DownstreamTlsContext`, {
     common_tls_context: {
       tls_params: tlsParams,
       alpn_protocols: [...alpn],
       tls_certificate_sds_secret_configs: [sds(fixedNames.svid)],
-      validation_context_sds_secret_config: sds(fixedNames.roots),
+      validation_context_sds_secret_config: sds(trusted),
     },
     require_client_certificate: true,
     disable_stateless_session_resumption: true,

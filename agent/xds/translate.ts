@@ -1,7 +1,7 @@
 // The entry of this folder: what the mesh means (IR) to what one proxy is told (xDS). Called by agent/ads for every proxy class
 // on every push; pure. Equal parts of the IR give the same message objects again, so a push costs O(change).
 // Every resource that another one names must be in the same set: the snapshot refuses a set that does not close over its references.
-import { grantsTo } from "../ir/grants.ts";
+import { grantsTo, opensTcp } from "../ir/grants.ts";
 import { isPermissive } from "../ir/modes.ts";
 import type { MeshIr } from "../ir/types.ts";
 import {
@@ -15,11 +15,11 @@ import { redirectedInput, redirectedListener, redirectedShape, type Redirect } f
 import { loadAssignment } from "./endpoints.ts";
 import { exportName, gatewayListener, gatewayShape } from "./gateway.ts";
 import { httpProxyCluster, httpProxyListener, httpProxyRoutes, httpProxyShape, outsideCluster } from "./http-proxy.ts";
-import { applicationOf, boundInboundListeners, inboundListener } from "./inbound.ts";
+import { applicationOf, boundInboundListeners, inboundListener, type InboundInput } from "./inbound.ts";
 import { outboundListener, outboundShape } from "./listeners.ts";
 import { loopbackListeners } from "./loopback.ts";
 import type { OutboundDefault } from "./matcher.ts";
-import type { LocalProtocol } from "./names.ts";
+import { formatName, type LocalProtocol } from "./names.ts";
 import type { ProxyClass, ProxyTrust } from "./proxy.ts";
 import type { Policy } from "./rbac.ts";
 import { nowhere, reachableFrom } from "./reachable.ts";
@@ -27,7 +27,7 @@ import { latest, remembered, type LatestOf } from "./remembered.ts";
 import type { JsonMessage, ResourceSet, ResourceType } from "./resource.ts";
 import { refusedRoutes } from "./refused-routes.ts";
 import { inboundRoutes, plaintextRoutes } from "./routes.ts";
-import { identitiesSecret, rootsSecret, svidSecret } from "./secrets.ts";
+import { callersSecret, identitiesSecret, rootsSecret, svidSecret } from "./secrets.ts";
 import { calledByName, meshView } from "./service-ports.ts";
 import { unreadyRoutes } from "./unready.ts";
 import { everythingVisible, visibleByGrants, type VisiblePort } from "./visibility.ts";
@@ -189,13 +189,25 @@ function localProtocols(http: boolean, permissive: boolean): readonly LocalProto
   return permissive ? ["h1", "h2", "same"] : ["h1", "h2"];
 }
 
+/** Of ports that carry raw TCP: who may connect at all. Where everybody may, the fleet's roots say it. */
+function callersSecrets({ ports, policy }: InboundInput, rootsPem: string): readonly JsonMessage[] {
+  if (policy.permissive) return [];
+  return ports
+    .filter(({ protocol }) => !isHttp(protocol))
+    .map(({ port }) => {
+      const sources = policy.grants.filter((grant) => opensTcp(grant, port)).flatMap((grant) => grant.sources);
+      return callersSecret(formatName({ kind: "callers", port }), sources, { ...policy, rootsPem });
+    });
+}
+
 interface InboundMessages {
+  readonly sds: readonly JsonMessage[];
   readonly lds: readonly JsonMessage[];
   readonly rds: readonly JsonMessage[];
   readonly cds: readonly JsonMessage[];
 }
 
-function inboundMessages({ inbound, bound }: SidecarClass, policy: Policy): InboundMessages {
+function inboundMessages({ inbound, bound }: SidecarClass, policy: Policy, rootsPem: string): InboundMessages {
   // a port that only a Service names is nobody's to bind: its application may listen there itself
   const ports = inbound.filter(({ port }) => bound === undefined || applicationOf(bound, port) !== undefined);
   const http = ports.filter(({ protocol }) => isHttp(protocol));
@@ -207,6 +219,7 @@ function inboundMessages({ inbound, bound }: SidecarClass, policy: Policy): Inbo
   const input = { ports, policy };
   const undeclaredToo = policy.permissive && bound === undefined;
   return {
+    sds: callersSecrets(input, rootsPem),
     lds: bound === undefined ? [inboundListener(input)] : boundInboundListeners(bound, input),
     rds: http.flatMap((port) => [
       bound?.unready === true ? unreadyRoutes(port.port, policy) : inboundRoutes(port, policy),
@@ -218,17 +231,17 @@ function inboundMessages({ inbound, bound }: SidecarClass, policy: Policy): Inbo
 
 const inboundSets: LatestOf<InboundMessages> = new WeakMap();
 
-function inboundOf(ir: MeshIr, proxy: SidecarClass): InboundMessages {
+function inboundOf({ ir, trust: { rootsPem } }: TranslateInput, proxy: SidecarClass): InboundMessages {
   const grants = grantsTo(ir.grants, proxy);
   const { fleetDomain: fleet, revokedTrustDomains: revoked } = ir;
   const permissive = isPermissive(ir, proxy.namespace);
   const policy: Policy = { fleet, grants, permissive, revoked };
-  const needs = [fleet, permissive, revoked.join(" "), ...grants];
-  return latest(inboundSets, proxy, needs, () => inboundMessages(proxy, policy));
+  const needs = [fleet, permissive, revoked.join(" "), rootsPem, ...grants];
+  return latest(inboundSets, proxy, needs, () => inboundMessages(proxy, policy, rootsPem));
 }
 
 function addInbound(resources: Resources, messages: InboundMessages): void {
-  for (const type of ["cds", "lds", "rds"] as const)
+  for (const type of ["sds", "cds", "lds", "rds"] as const)
     for (const message of messages[type]) put(resources[type], message);
 }
 
@@ -274,7 +287,7 @@ const sidecarSets: LatestOf<ResourceSet> = new WeakMap();
 function sidecarSet(input: TranslateInput, proxy: SidecarClass): ResourceSet {
   const { ir, trust } = input;
   const outbound = outboundOf(input, proxy);
-  const inbound = inboundOf(ir, proxy);
+  const inbound = inboundOf(input, proxy);
   return latest(sidecarSets, proxy, [outbound, inbound, ...trustNeeds(input)], () => {
     const resources = copyOf(outbound);
     addTrust(resources, trust, ir);

@@ -59,7 +59,8 @@ export class PolicyEnvoy {
     this.#http = createServer((_request, response) => response.end("here"));
     this.#tcp = createTcpServer((socket: Socket) => {
       socket.on("error", () => undefined);
-      socket.once("data", () => socket.write(WORD));
+      // before it is asked: what must not be answered must not be greeted either
+      socket.write(WORD);
     });
   }
 
@@ -282,7 +283,6 @@ function wordFrom(socket: Socket, heard: string, resolve: (answer: Answer) => vo
     if (text.length >= WORD.length) settle();
   });
   socket.on("error", settle).on("close", settle);
-  socket.write("hello");
   if (text.length >= WORD.length) settle();
 }
 
