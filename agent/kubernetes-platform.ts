@@ -72,9 +72,7 @@ function serve(deps: KubernetesDeps, { membership, registryCopy, gateways }: Par
       onBundle,
     });
     const metricsApi =
-      config.prometheusUrl === ""
-        ? []
-        : [trafficMetricsApi({ ...deps, ...kube, kube, membership: { cluster, fleetDomain } })];
+      config.prometheusUrl === "" ? [] : [trafficMetricsApi({ ...deps, ...kube, kube, membership: { cluster } })];
     return [gateways, injector, ...metricsApi];
   };
   return { leader, start };

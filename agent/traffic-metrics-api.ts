@@ -18,9 +18,9 @@ import { connectPrometheus } from "./traffic-metrics/prometheus.ts";
 import { startTrafficMetricsServer, type ServingIdentity } from "./traffic-metrics/server.ts";
 
 export interface TrafficMetricsApiDeps {
-  readonly kube: Kube;
-  readonly config: AgentConfig;
-  readonly membership: Membership;
+  readonly kube: Pick<Kube, "client">;
+  readonly config: Pick<AgentConfig, "namespace" | "prometheusUrl" | "apiPort">;
+  readonly membership: Pick<Membership, "cluster">;
   readonly clock: Clock;
   readonly log: Log;
 }

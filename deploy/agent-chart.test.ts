@@ -19,10 +19,13 @@ interface Rule {
 
 let helm = "";
 let chart: readonly Manifest[] = [];
+/** With everything that a value switches on. */
+let full: readonly Manifest[] = [];
 
 beforeAll(async () => {
   helm = await helmPath();
   chart = await render(helm, "agent");
+  full = await render(helm, "agent", { values: { "metrics.prometheusUrl": "http://prometheus.monitoring:9090" } });
 }, helmBuildMs);
 
 function only(kind: string, name: string): Manifest {
@@ -42,7 +45,7 @@ function grantLines(
 }
 
 function renderedGrants(): readonly string[] {
-  const roles = chart.filter(({ kind }) => kind === "ClusterRole" || kind === "Role");
+  const roles = full.filter(({ kind }) => kind === "ClusterRole" || kind === "Role");
   return grantLines(
     roles.flatMap((role) =>
       (role["rules"] as readonly Rule[]).flatMap((rule) =>
@@ -136,13 +139,39 @@ describe("the agent chart", () => {
   });
 });
 
+describe("TrafficMetrics", () => {
+  test("are an APIService of the agent's where a Prometheus is named", () => {
+    const service = full.find(({ kind }) => kind === "APIService");
+    expect(service?.["spec"]).toMatchObject({
+      ...{ group: "metrics.smi-spec.io", version: "v1alpha1" },
+      service: { namespace: "isthmus-system", name: "isthmus-agent", port: 9444 },
+    });
+    const aggregation = full.find(({ metadata }) => metadata.namespace === "kube-system");
+    expect(aggregation).toMatchObject({
+      kind: "RoleBinding",
+      roleRef: { kind: "Role", name: "extension-apiserver-authentication-reader" },
+      subjects: [{ kind: "ServiceAccount", name: "isthmus-agent", namespace: "isthmus-system" }],
+    });
+    expect(JSON.stringify(full)).not.toContain("system:auth-delegator");
+  });
+
+  test("leave nothing in the chart where none is", () => {
+    expect(JSON.stringify(chart)).not.toMatch(/apiregistration|aggregation|9444|"deployments"/);
+  });
+
+  test("refuse what is no URL", async () => {
+    const values = { "metrics.prometheusUrl": "prometheus:9090" };
+    await expect(render(helm, "agent", { values })).rejects.toThrow(/prometheusUrl/);
+  });
+});
+
 describe("permissions", () => {
   test("are those of the table, no more and no fewer", () => {
     expect(renderedGrants()).toEqual(grantLines(grants));
   });
 
   test("never use a wildcard", () => {
-    const rules = chart.filter(({ kind }) => kind.endsWith("Role")).flatMap((role) => role["rules"] as readonly Rule[]);
+    const rules = full.filter(({ kind }) => kind.endsWith("Role")).flatMap((role) => role["rules"] as readonly Rule[]);
     expect(JSON.stringify(rules)).not.toContain('"*"');
   });
 

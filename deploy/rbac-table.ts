@@ -54,6 +54,37 @@ const watched: readonly Omit<Row, "verbs" | "usedBy">[] = [
   },
 ];
 
+/** Given where the chart names a Prometheus. */
+const measured: readonly Row[] = [
+  ...["daemonsets", "deployments", "replicasets", "statefulsets"].map((resource) => measuredRow("apps", resource)),
+  measuredRow("batch", "jobs"),
+  {
+    group: "apiregistration.k8s.io",
+    resource: "apiservices",
+    names: ["v1alpha1.metrics.smi-spec.io"],
+    verbs: ["get", "patch"],
+    usedBy: "agent/kube/api-service.ts",
+    why: "caBundle: the API server trusts the agent's certificate",
+    rare: {
+      verbs: ["get", "patch"],
+      why: "a Prometheus is named",
+      coveredBy: "agent/traffic-metrics-api.feature.test.ts#are asked of the agent as soon as it runs",
+    },
+  },
+];
+
+function measuredRow(group: string, resource: string): Row {
+  return {
+    ...{ group, resource, verbs: ["list"], usedBy: "agent/kube/measured-objects.ts" },
+    why: "which objects TrafficMetrics are asked of",
+    rare: {
+      verbs: ["list"],
+      why: "a Prometheus is named, and somebody asks",
+      coveredBy: "agent/traffic-metrics-api.feature.test.ts#choose among objects by the API server's own selectors",
+    },
+  };
+}
+
 const written: readonly Row[] = [
   {
     group: "",
@@ -247,7 +278,7 @@ export const grants: readonly Grant[] = [
     ...row,
     ...{ account, scope: "cluster", verbs: ["list", "watch"], usedBy: "agent/kube/feeds.ts" },
   })),
-  ...[...written, ...policyStatus, ...policyCopies, conversions].map((row): Grant => ({
+  ...[...written, ...policyStatus, ...policyCopies, conversions, ...measured].map((row): Grant => ({
     ...row,
     account,
     scope: "cluster",

@@ -45,6 +45,12 @@ export async function openScene(up: ClustersUp, namespace: string, clusters: rea
       const pods = ["get", "pods", ...inNamespace, "-l", `app=${deployment}`, ...template];
       return (await fleet.cluster(cluster).kubectl(pods)).trim().split(" ");
     },
+    sidecarStats: async (cluster, deployment) => {
+      const from = fleet.cluster(cluster);
+      const name = ["-o", "jsonpath={.items[0].metadata.name}"];
+      const pod = (await from.kubectl(["get", "pods", ...inNamespace, "-l", `app=${deployment}`, ...name])).trim();
+      return from.kubectl(["get", "--raw", `/api/v1/namespaces/${namespace}/pods/${pod}:15010/proxy/stats/prometheus`]);
+    },
     caller: (cluster, deployment) => {
       const opened = callerIn(up, { cluster, namespace, deployment });
       callers.push(opened);

@@ -2,6 +2,7 @@
 // program, and callers use the HTTP proxy and the loopback addresses that an application of the workload would use.
 import { randomInt } from "node:crypto";
 import { readFile, rename, rm, writeFile } from "node:fs/promises";
+import { get } from "node:http";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -11,6 +12,7 @@ import { addressText } from "../../agent/site/loopback-range.ts";
 import type { Manifest, Scene } from "../stage/fleet-under-test.ts";
 import { until } from "../stage/until.ts";
 import { openCaller, type Caller } from "../traffic/caller.ts";
+import { runFolderPath } from "../../cli/workload/run-folder.ts";
 import { replicaCount, replicasOf, type ReplicaPlan } from "./deployment.ts";
 import { memberMark, type SiteMember } from "./site-member.ts";
 import { smallHeap, type SiteProcesses } from "./site-processes.ts";
@@ -119,6 +121,14 @@ export function openSiteScene(parts: SiteSceneParts): Scene {
       const sidecars = await Promise.all(of(member, deployment).map((each) => sidecarOf(each, namespace)));
       return sidecars.flatMap(({ inboundAddresses }) => inboundAddresses.slice(0, 1));
     },
+    sidecarStats: async (member, deployment) => {
+      const [replica] = of(member, deployment);
+      if (replica === undefined) throw new Error(`${member} has no ${namespace}/${deployment}`);
+      const from = { kind: "data", dir: replica.member.dataDir } as const;
+      const uid = process.getuid?.() ?? 0;
+      const folder = runFolderPath(`${namespace}.${replica.plan.name}`, { from, env: processes.env, uid });
+      return textOf(join(folder, "admin.sock"), "/stats/prometheus");
+    },
     caller: async (member, deployment) => {
       const [replica] = of(member, deployment);
       if (replica === undefined) throw new Error(`${member} has no ${namespace}/${deployment}`);
@@ -133,6 +143,17 @@ export function openSiteScene(parts: SiteSceneParts): Scene {
     },
   };
   return scene;
+}
+
+function textOf(socketPath: string, path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const sent = get({ socketPath, path }, (response) => {
+      let text = "";
+      response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+      response.on("end", () => resolve(text));
+    });
+    sent.on("error", reject);
+  });
 }
 
 function fileOf(member: SiteMember, { kind, metadata }: Named): string {

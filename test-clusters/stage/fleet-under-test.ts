@@ -47,6 +47,8 @@ export interface Scene {
   restartPods(member: string, deployment: string): Promise<void>;
   /** Where the pods of a Deployment are reached inside their member. */
   podAddresses(member: string, deployment: string): Promise<readonly string[]>;
+  /** What a Prometheus would read from the sidecar of the Deployment's first pod. */
+  sidecarStats(member: string, deployment: string): Promise<string>;
   caller(member: string, deployment: string): Promise<Caller>;
   close(): Promise<void>;
 }

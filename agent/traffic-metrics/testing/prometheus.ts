@@ -24,10 +24,15 @@ export interface RunningPrometheus {
   stop(): Promise<void>;
 }
 
-export async function startPrometheus(program: string, scrapeConfigs: readonly object[]): Promise<RunningPrometheus> {
+export interface PrometheusGiven {
+  readonly scrape_configs: readonly object[];
+  readonly rule_files: readonly string[];
+}
+
+export async function startPrometheus(program: string, given: PrometheusGiven): Promise<RunningPrometheus> {
   const dir = mkdtempSync(join(tmpdir(), "isthmus-prometheus-"));
   const config = join(dir, "prometheus.yml");
-  writeFileSync(config, stringify({ global: { scrape_interval: "1s" }, scrape_configs: scrapeConfigs }));
+  writeFileSync(config, stringify({ global: { scrape_interval: "1s", evaluation_interval: "1s" }, ...given }));
   const flags = [`--config.file=${config}`, `--storage.tsdb.path=${dir}/data`, "--web.listen-address=127.0.0.1:0"];
   const running = start([program, ...flags, "--log.format=json"]);
   const stop = async () => {

@@ -60,7 +60,10 @@ describe.skipIf(program === undefined)("a Prometheus with the shipped scrape rul
     const target = `127.0.0.1:${(sidecar.address() as AddressInfo).port}`;
     const { metric_relabel_configs } = job ?? {};
     const scrape = { job_name: "sidecars", metrics_path: "/stats/prometheus", metric_relabel_configs };
-    prometheus = await startPrometheus(program ?? "", [{ ...scrape, static_configs: [{ targets: [target] }] }]);
+    prometheus = await startPrometheus(program ?? "", {
+      scrape_configs: [{ ...scrape, static_configs: [{ targets: [target] }] }],
+      rule_files: [join(root, "deploy/prometheus/rules.yaml")],
+    });
     await eventually("a few scrapes are done", () => Promise.resolve(looks >= 5 ? true : undefined));
   });
 
@@ -112,6 +115,16 @@ describe.skipIf(program === undefined)("a Prometheus with the shipped scrape rul
     expect(Number(value(primary, "success_count"))).toBeGreaterThan(0);
     expect(canary).toMatchObject({ backend: { name: "cart-canary" } });
     expect(value(canary, "success_count")).toBe("0");
+  });
+
+  it("evaluates the shipped alerts: a tenth of these requests fails", async () => {
+    await eventually("the alert for failing requests is pending", async () => {
+      const answered = await fetch(`${prometheus.url}/api/v1/rules`);
+      const { data } = (await answered.json()) as { data: { groups: { rules: { name: string; state: string }[] }[] } };
+      const rules = data.groups.flatMap((group) => group.rules);
+      expect(rules.map(({ name }) => name)).toEqual(["IsthmusRequestSeriesFull", "IsthmusRequestsFail"]);
+      return rules.some(({ name, state }) => name === "IsthmusRequestsFail" && state === "pending") || undefined;
+    });
   });
 
   it("says what is wrong with a query that it refuses", async () => {
