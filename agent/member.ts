@@ -1,13 +1,14 @@
 // The life of a member: credentials, hub session, mesh and leadership, wired together on its platform. Everything here is a
 // level object or a task; this file says who is told of what, and holds no rule.
 import type { Clock } from "../shared/clock.ts";
+import { UserError } from "../shared/errors.ts";
 import type { StatusReport } from "../shared/grpc/fleet-messages.ts";
 import { runTasks, type Task } from "../shared/lifecycle.ts";
 import type { Log } from "../shared/log.ts";
 import type { RegistryRecord } from "../shared/registry.ts";
 import type { Problem } from "../shared/result.ts";
 import type { AdminSurface } from "./admin-http.ts";
-import { adsPortTask } from "./ads-port.ts";
+import { adsPortTask, type AdsPortTask } from "./ads-port.ts";
 import { ackNote, createProblemBook } from "./agent-views.ts";
 import { createAnswers } from "./explain/answer.ts";
 import { cutOffAfter, type CutOff } from "./hub/cut-off.ts";
@@ -32,6 +33,7 @@ import { meshInputs, missingSources, type MeshSources } from "./mesh-inputs.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import { createPolicyCopies } from "./policy-copies.ts";
 import type { Leader, Platform, Service } from "./platform.ts";
+import { trustReport } from "./trust-report.ts";
 
 const AGENT_ACCOUNT = "isthmus-agent";
 const GATEWAY_ACCOUNT = "isthmus-gateway";
@@ -99,12 +101,13 @@ export async function runMember(deps: MemberDeps, identity: JoinedIdentity, sign
   const member = await createMember(deps, identity);
   wire(member);
   const platformTasks = await member.service.start();
+  const ads = adsTask(member);
   await runTasks(signal, [
-    hubTask(member),
+    hubTask(member, ads),
     { name: "certificates", run: (inner) => member.issuer.run(inner) },
     { name: "ages", run: (inner) => watchAges({ ...deps, held: member.heldCertificates }, inner) },
     ...platformTasks,
-    adsTask(member),
+    ads,
     leadershipTask(member),
     { name: "push", run: (inner) => untilFault(member, inner) },
   ]);
@@ -121,7 +124,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity): Promise
     adsOpen: false,
   };
   const credential = openAgentCredential({ ...deps, initial: identity, mayWrite: () => levels.leads() });
-  if (!credential.ok) throw new Error(`the kept identity is refused: ${credential.error[0]?.message ?? ""}`);
+  if (!credential.ok) throw unusableIdentity(credential.error);
   const { allowLoopback } = platform;
   const remote = new RemoteRegistry({ ownCluster: identity.cluster, allowLoopback, restored });
   const issuer = createSvidIssuer({ ...deps, clusterCa: () => credential.value.clusterCa(), ttlMs: config.svidTtlMs });
@@ -161,6 +164,14 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity): Promise
   return member;
 }
 
+/** Most likely the root was rotated, or the member cut off, while it was away for longer than anybody waited. */
+function unusableIdentity([problem]: readonly Problem[]): UserError {
+  const message = `the kept certificates are not of this fleet any more: ${problem?.message ?? "unreadable"}`;
+  return new UserError("ISTHMUS_IDENTITY_REFUSED", message, {
+    hint: "let this member join again: isthmus token create NAME --rejoin; remove its kept identity first",
+  });
+}
+
 /** Who is told of what. */
 function wire(member: Member): void {
   const { deps, mesh, credential, remote, leader, surface } = { ...member, surface: member.deps.surface };
@@ -173,7 +184,13 @@ function wire(member: Member): void {
     mesh.pusher.changed();
     keepRegistry();
   });
-  credential.onChange(() => mesh.pusher.changed());
+  credential.onChange(() => {
+    mesh.pusher.changed();
+    member.issuer.clusterCaChanged();
+  });
+  mesh.onAck(({ type }) => {
+    if (type === "sds" && credential.state().bundle.rootsDer.length > 1) tellStatus(member);
+  });
   member.publisher.onAnswer(() => tellLeader(member));
   surface.setMissing(missingText(member));
   surface.setAcks((type, listener) =>
@@ -210,7 +227,12 @@ function onSettled(member: Member, settled: Settled): void {
   deps.surface.setMissing(missingText(member));
   const cursor = remote.cursor();
   if (cursor !== undefined) leader.remote({ records: remote.records(), cursor });
-  for (const listener of member.statusListeners) listener();
+  tellStatus(member);
+}
+
+/** The report to the hub may say something else. */
+function tellStatus({ statusListeners }: Member): void {
+  for (const listener of statusListeners) listener();
 }
 
 /** After a push, and after an answer of the hub: what is written of exports follows from both. */
@@ -243,7 +265,7 @@ function allProblems({ levels, mesh, leader, deps, remote, heldCertificates, sou
   return [...own, ...located, ...platform.problems(), ...leader.problems(), ...remote.problems(), ...ofCopies];
 }
 
-function hubTask(member: Member): Task {
+function hubTask(member: Member, { verifiedBy }: AdsPortTask): Task {
   const { deps, credential, remote, publisher, levels, mesh, statusListeners } = member;
   const book = createProblemBook(() => deps.clock.now());
   const status = (): Omit<
@@ -262,6 +284,17 @@ function hubTask(member: Member): Task {
         remote.records().flatMap((record) => (record.kind === "service" ? [`${record.namespace}/${record.name}`] : [])),
       ).size,
       problems: book(allProblems(member)),
+      trust: trustReport({
+        streams,
+        verifiedBy,
+        pods: inputs?.pods ?? [],
+        rootsDer: credential.state().bundle.rootsDer,
+        agentRoot: credential.agentRoot(),
+        // else a rotation could go on between the hub's answer and the moment in which it is used
+        clusterCaRoot: credential.isRenewing() ? "" : credential.clusterCa().root,
+        svidTtlMs: deps.config.svidTtlMs,
+        nowMs: deps.clock.now(),
+      }),
     };
   };
   const onState = (state: HubState) => {
@@ -280,15 +313,29 @@ function hubTask(member: Member): Task {
   return { name: "hub session", run: (signal) => runHubSession({ ...deps, ...parts }, signal) };
 }
 
-function adsTask(member: Member): Task {
-  const { deps, issuer, mesh, levels } = member;
-  const { config, log, surface } = deps;
+function adsTask(member: Member): AdsPortTask {
+  const { deps, issuer, credential, mesh, levels } = member;
+  const { config, clock, log, surface } = deps;
   const account = { namespace: config.namespace, serviceAccount: AGENT_ACCOUNT };
   const onOpen = () => {
     levels.adsOpen = true;
     surface.setMissing(missingText(member));
   };
-  return adsPortTask({ ads: mesh.ads, issuer, account, listen: config.adsListen, log, onOpen });
+  const formerClusterCa = () => credential.formerClusterCa();
+  const onProof = () => tellStatus(member);
+  const { adsListen: listen, svidTtlMs } = config;
+  return adsPortTask({
+    ads: mesh.ads,
+    issuer,
+    formerClusterCa,
+    svidTtlMs,
+    account,
+    listen,
+    clock,
+    log,
+    onOpen,
+    onProof,
+  });
 }
 
 function leadershipTask({ deps, levels, publisher, leader, mesh }: Member): Task {

@@ -40,7 +40,6 @@ export interface SiteDeps {
   readonly onReady?: (ready: SiteReady) => void;
 }
 
-const SVID_TTL_MS = 3_600_000;
 const TOKEN_CHECK_MS = 200;
 
 /** Runs until the signal aborts. Throws a UserError for what a person must mend, and anything else for a fault of ours. */
@@ -120,14 +119,13 @@ async function awaitToken(tokenFile: string, { clock, log }: SiteDeps, signal: A
 }
 
 function memberConfig(config: SiteConfig, version: string): MemberConfig {
-  const { address, adsPort, permissive, podLabel, policyFrom, region, zone } = config;
+  const { address, adsPort, svidTtlMs, permissive, podLabel, policyFrom, region, zone } = config;
   return {
     namespace: systemNamespace,
     podName: hostname(),
     version,
     adsListen: address.includes(":") ? `[${address}]:${adsPort}` : `${address}:${adsPort}`,
-    svidTtlMs: SVID_TTL_MS,
-    ...{ permissive, podLabel, policyFrom, region, zone },
+    ...{ svidTtlMs, permissive, podLabel, policyFrom, region, zone },
   };
 }
 

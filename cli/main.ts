@@ -22,6 +22,8 @@ const commandsByName: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   reject: async () => (await import("./commands/membership.ts")).rejectCommand,
   leave: async () => (await import("./commands/membership.ts")).leaveCommand,
   revoke: async () => (await import("./commands/membership.ts")).revokeCommand,
+  trust: async () => (await import("./commands/trust.ts")).trustCommand,
+  rotate: async () => (await import("./commands/rotate.ts")).rotateCommand,
   status: async () => (await import("./commands/status.ts")).statusCommand,
   clusters: async () => (await import("./commands/clusters.ts")).clustersCommand,
   services: async () => (await import("./commands/services.ts")).servicesCommand,

@@ -2,7 +2,8 @@ import { describe, expect, it } from "vitest";
 import type { ClusterOverview, FleetOverview } from "../hub/api/fleet-overview.ts";
 import { UserError } from "../shared/errors.ts";
 import { statusText } from "./commands/status.ts";
-import { errorLine, parseDuration, shortDuration } from "./output.ts";
+import { parseDuration } from "../shared/duration.ts";
+import { errorLine, shortDuration } from "./output.ts";
 import { containerFaults, fieldMark, podOfLine } from "./pod-state.ts";
 import { codeInLine } from "./rollout.ts";
 

@@ -1,5 +1,6 @@
 // The hub's configuration: flags and environment, checked once, every mistake named. Called by `isthmus hub` and by tests.
 import { realpath } from "node:fs/promises";
+import { parseDuration } from "../shared/duration.ts";
 import { UserError } from "../shared/errors.ts";
 import type { LogLevel } from "../shared/log.ts";
 import { parseRedisUrl, type RedisTarget } from "./store/redis-connection.ts";
@@ -15,6 +16,9 @@ export interface HubOptions {
   readonly insecureDev?: boolean | undefined;
   readonly allowLoopback?: boolean | undefined;
   readonly logLevel?: string | undefined;
+  readonly agentTtl?: string | undefined;
+  readonly clusterCaTtl?: string | undefined;
+  readonly retireSkew?: string | undefined;
 }
 
 export interface HubConfig {
@@ -30,6 +34,10 @@ export interface HubConfig {
   readonly maxRecordsPerMember: number;
   readonly maxPoliciesPerMember: number;
   readonly logLevel: LogLevel;
+  readonly agentTtlMs: number;
+  readonly clusterCaTtlMs: number;
+  /** After the last certificate under a retiring root has ended, it is trusted for so much longer: clocks differ. */
+  readonly retireSkewMs: number;
 }
 
 const defaultListen = "0.0.0.0:8443";
@@ -56,6 +64,9 @@ export async function parseHubOptions(options: HubOptions): Promise<HubConfig> {
     maxRecordsPerMember: 10_000,
     maxPoliciesPerMember: 1_000,
     logLevel: logLevel as LogLevel,
+    agentTtlMs: lifetime("--agent-ttl", options.agentTtl ?? "7d"),
+    clusterCaTtlMs: lifetime("--cluster-ca-ttl", options.clusterCaTtl ?? "7d"),
+    retireSkewMs: parseDuration("--retire-skew", options.retireSkew ?? "5m"),
   };
 }
 
@@ -66,4 +77,14 @@ export function checkAddress(flag: string, text: string): string {
     throw new UserError("ISTHMUS_ADDRESS", `${flag} ${text} is not HOST:PORT`, { hint: "e.g. hub.acme.example:8443" });
   }
   return text;
+}
+
+const [shortestMs, longestMs] = [60_000, 365 * 24 * 3_600_000];
+
+function lifetime(flag: string, text: string): number {
+  const ms = parseDuration(flag, text);
+  if (ms >= shortestMs && ms <= longestMs) return ms;
+  throw new UserError("ISTHMUS_LIFETIME", `${flag} ${text}: a certificate lives between one minute and a year`, {
+    hint: "7d is the default: a hub may be away for half of it",
+  });
 }

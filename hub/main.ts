@@ -13,6 +13,7 @@ import { listenFleet, type FleetListener } from "./api/grpc-server.ts";
 import { hubMetrics, observe } from "./api/metrics.ts";
 import { operatorApp } from "./api/operator-api.ts";
 import { MemberQuestions } from "./api/member-questions.ts";
+import { RotationDriver } from "./api/rotation.ts";
 import { Sessions } from "./api/sessions.ts";
 import { openAuditLog, type AuditLog } from "./audit/log.ts";
 import { openAuthority, type Authority } from "./ca/authority.ts";
@@ -45,7 +46,8 @@ export async function runHub(config: HubConfig, signal: AbortSignal, deps: HubDe
   const { clock, log } = deps;
   const { dataDir } = config;
   const hubFile = await readHubFile(dataDir);
-  const authority = await openAuthority(dataDir, clock);
+  const { agentTtlMs, clusterCaTtlMs } = config;
+  const authority = await openAuthority(dataDir, clock, { agentTtlMs, clusterCaTtlMs });
   const socketPath = join(dataDir, operatorSocketName);
   await refuseSecondHub(socketPath);
   const embedded = config.redis === undefined ? await startEmbeddedRedis({ dataDir, clock, log }) : undefined;
@@ -96,6 +98,7 @@ async function endOf(redisRun: ReturnType<EmbeddedRedis["run"]> | undefined): Pr
 }
 
 interface Parts {
+  readonly rotation: RotationDriver;
   readonly fleet: FleetListener;
   readonly http: HttpListener;
   readonly operator: HttpListener;
@@ -138,8 +141,9 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
   };
   const joining = { authority, tokens, members, departures, authenticate, audit, clock, log, metrics };
   const publishing = { registry, live, rules, clock, log, metrics };
+  const rotation = openRotation({ config, deps, authority, store, audit }, () => fleet);
   const fleet = await listenFleet(
-    { authority, store, authenticate, sessions, questions, joining, publishing, clock, log },
+    { authority, store, authenticate, sessions, questions, joining, publishing, rotation, clock, log },
     config.listen,
   );
   const http = await listenHttp(
@@ -157,12 +161,30 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
     version,
     dataDir,
     questions,
+    rotation,
     clock,
     log,
     bundleChanged,
   };
   const operator = await listenOperator(operatorApp(operating), socketPath);
-  return { fleet, http, operator };
+  return { fleet, http, operator, rotation };
+}
+
+/** `fleet` is asked when something has changed: it cannot listen before it knows whom reports go to. */
+function openRotation(
+  { config, deps, authority, store, audit }: Pick<ListenInput, "config" | "deps" | "authority" | "store" | "audit">,
+  fleet: () => FleetListener,
+): RotationDriver {
+  const trustChanged = ({ cut }: { readonly cut: boolean }) => {
+    fleet().reloadTls();
+    fleet().bundleChanged();
+    if (cut) fleet().verifyAnew();
+  };
+  const { clock, log } = deps;
+  return new RotationDriver({
+    ...{ authority, live: store.live, audit, clock, log, trustChanged },
+    skewMs: config.retireSkewMs,
+  });
 }
 
 function readiness({ live }: Store): Readiness {
@@ -197,6 +219,7 @@ function tasks(input: TaskInput, redisRun: Promise<void> | undefined): readonly 
     { name: "revision-memory", run: runMemory },
     { name: "grpc", run: (signal) => parts.fleet.run(signal) },
     { name: "http", run: (signal) => closeAtEnd([parts.http, parts.operator], signal) },
+    { name: "rotation", run: (signal) => parts.rotation.run(signal) },
     { name: "server-certificate", run: (signal) => renewServer(authority, parts.fleet, deps, signal) },
     ...(redisRun === undefined ? [] : [{ name: "redis", run: (signal: AbortSignal) => failWith(redisRun, signal) }]),
   ];

@@ -13,14 +13,23 @@ import { demoSites } from "./benches/demo-sites.ts";
 import { policy } from "./benches/policy.ts";
 import { propagation } from "./benches/propagation.ts";
 import { revoke } from "./benches/revoke.ts";
+import { rotation } from "./benches/rotation.ts";
 import { benchVersions } from "./benches/versions.ts";
 import { downFleet } from "./fleet.ts";
 import { whyNoClusters } from "./joined/host.ts";
-import { joinCluster, newRunId, openJoinedFleet, upClusters, upHub, type FleetFile } from "./joined/joined-fleet.ts";
+import {
+  joinCluster,
+  newRunId,
+  openJoinedFleet,
+  upClusters,
+  upHub,
+  type ClustersUp,
+  type FleetFile,
+} from "./joined/joined-fleet.ts";
 import { lineProgress } from "../shared/progress.ts";
 import { bringUpSites } from "./sites/site-fleet.ts";
 
-const benches: readonly Bench[] = [propagation, join, memory, demoSites, revoke, policy];
+const benches: readonly Bench[] = [propagation, join, memory, demoSites, revoke, policy, rotation];
 
 const usage = `usage: npm run bench -- NAME [--sites] [--json FILE] | --list
 Brings up what the bench needs and takes it down. ISTHMUS_FLEET=FILE (as the end-to-end runner writes it) measures on a
@@ -47,10 +56,10 @@ function benchNamed(name: string | undefined): Bench {
 
 function benchContext(signal: AbortSignal): BenchContext {
   const progress = lineProgress((text) => process.stdout.write(text));
-  const withFleet: BenchContext["withFleet"] = async (clusters, work) => {
+  const withFleet: BenchContext["withFleet"] = async (clusters, work, settings) => {
     const runId = newRunId("bench");
     try {
-      const up = await upClusters({ progress, signal, clusters, runId });
+      const up = { ...(await upClusters({ progress, signal, clusters, runId })), ...(settings && { settings }) };
       await progress.step("hub", () => upHub(up));
       return await work(up);
     } finally {
@@ -61,17 +70,18 @@ function benchContext(signal: AbortSignal): BenchContext {
     progress,
     signal,
     withFleet,
-    withSites: async (sites, work) => {
-      const fleet = await bringUpSites(sites, progress);
+    withSites: async (sites, work, settings) => {
+      const fleet = await bringUpSites(sites, progress, settings);
       return work(fleet).finally(() => progress.step("taking the sites down", () => fleet.run.down()));
     },
-    withJoinedFleet: async (clusters, work) => {
+    withJoinedFleet: async (clusters, work, settings) => {
       const given = process.env["ISTHMUS_FLEET"];
       if (given !== undefined) return work(await openJoinedFleet(JSON.parse(readFileSync(given, "utf8")) as FleetFile));
-      return withFleet(clusters, async (up) => {
+      const joined = async (up: ClustersUp) => {
         await Promise.all(clusters.map((cluster) => progress.step(`join ${cluster}`, () => joinCluster(up, cluster))));
         return work(up);
-      });
+      };
+      return withFleet(clusters, joined, settings);
     },
   };
 }
@@ -88,9 +98,10 @@ async function runBench(bench: Bench, { sites, jsonFile }: BenchOptions, signal:
   if (reason !== undefined) throw new UserError("ISTHMUS_BENCH_UNSUPPORTED", reason);
   const machine = machineFacts();
   const context = benchContext(signal);
-  const { figures, bars } = sites ? await onSites(bench, context) : await bench.run(context);
+  const { figures, conditions, bars } = sites ? await onSites(bench, context) : await bench.run(context);
   const result = {
-    [bench.name]: sites ? { members: "sites", ...figures } : figures,
+    ...figuresOf(bench, figures, sites),
+    ...conditions,
     machine,
     versions: await benchVersions(),
   };
@@ -98,6 +109,19 @@ async function runBench(bench: Bench, { sites, jsonFile }: BenchOptions, signal:
   say(JSON.stringify(result));
   for (const { text, held } of bars) say(`${held ? "held" : "MISSED"}: ${text}`);
   return bars.every(({ held }) => held);
+}
+
+function figuresOf(
+  { name }: Bench,
+  figures: BenchResult["figures"],
+  sites: boolean,
+): Readonly<Record<string, unknown>> {
+  if (!sites) return { [name]: figures };
+  return isList(figures) ? { members: "sites", [name]: figures } : { [name]: { members: "sites", ...figures } };
+}
+
+function isList(figures: BenchResult["figures"]): figures is readonly unknown[] {
+  return Array.isArray(figures);
 }
 
 function onSites(bench: Bench, context: BenchContext): Promise<BenchResult> {

@@ -54,6 +54,8 @@ export interface StreamDeps {
 
 export interface AdsStream {
   readonly peer: Peer;
+  /** `address:port` of the connection that it is on. */
+  readonly address: string;
   readonly protocol: Protocol;
   readonly openedAtMs: number;
   proxyClass: ClassState<AdsStream> | undefined;
@@ -71,6 +73,7 @@ export function createStream(deps: StreamDeps): AdsStream {
   let writable = true;
   const stream: AdsStream = {
     peer: deps.peer,
+    address: deps.call.getPeer(),
     protocol: deps.protocol,
     openedAtMs: deps.clock.now(),
     proxyClass: undefined,

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { capturedLog, type CapturedLog } from "../../hub/testing/redis.ts";
 import { generateKeyPem, keyProviderFromPem, type KeyProvider } from "../../shared/pki/key.ts";
 import type { TestCa } from "../../shared/pki/testing/fleet-pki.ts";
-import { openAgentCredential, type AgentCredential, type Renew } from "./agent-credential.ts";
+import { openAgentCredential, openIdentity, type AgentCredential, type Renew } from "./agent-credential.ts";
 import {
   decodeIdentity,
   encodeIdentity,
@@ -158,17 +158,23 @@ describe("a member's trust bundle", () => {
     expect(saves).toBe(1);
   });
 
-  it("is not replaced by an older one, another signer's, or one without the root that its own chains end at", async () => {
+  it("is not replaced by an older one or another signer's", async () => {
     const credential = open();
     await credential.offerBundle(await signedBundle(root, signer, 5));
-    const elsewhere = await testRoot(clock.now());
     const offers = [
       await signedBundle(root, signer, 4),
       await signedBundle(root, keyProviderFromPem(generateKeyPem()), 9),
-      await signedBundle(elsewhere, signer, 9),
     ];
     for (const offer of offers) expect((await credential.offerBundle(offer)).ok).toBe(false);
     expect(credential.state().bundle.sequence).toBe(5);
+  });
+
+  it("loses a root at the hub's word even when its own chains end there: a compromised one must be trusted by nobody", async () => {
+    const credential = open();
+    const elsewhere = await testRoot(clock.now());
+    expect((await credential.offerBundle(await signedBundle(elsewhere, signer, 9))).ok).toBe(true);
+    expect(credential.state().bundle.rootsDer).toEqual([elsewhere.der]);
+    expect(openIdentity(credential.state()).ok).toBe(false);
   });
 
   it("is never taken back by another replica's older write", async () => {

@@ -6,7 +6,8 @@ import type { Clock } from "../../shared/clock.ts";
 import { causeChain, type Log } from "../../shared/log.ts";
 import { acceptBundle, type TrustBundle } from "../../shared/pki/bundle.ts";
 import { isBundleSigned } from "../../shared/pki/bundle-signature.ts";
-import { checkReceived, checkTimes } from "../../shared/pki/chain.ts";
+import { checkReceived, checkTimes, rootOfChain } from "../../shared/pki/chain.ts";
+import { certificateFingerprint } from "../../shared/pki/fingerprint.ts";
 import { generateKeyPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
 import { chainPem, parseChainPem } from "../../shared/pki/pem.ts";
 import { agentTemplate, renewalDueMs, type Validity } from "../../shared/pki/template.ts";
@@ -28,7 +29,13 @@ export type Renew = (request: {
 export interface AgentCredential {
   state(): JoinedIdentity;
   clusterCa(): ClusterCa;
+  /** The one before, while it is of another root that is still trusted: for who does not know the new root yet. */
+  formerClusterCa(): ClusterCa | undefined;
+  /** New certificates are on their way: what is held now says nothing of what will be held in a moment. */
+  isRenewing(): boolean;
   agentValidity(): Validity;
+  /** Fingerprint of the root that the agent's own certificate chains to. */
+  agentRoot(): string;
   /** Told after anything of the state changed. Returns the way to stop listening. */
   onChange(listener: () => void): () => void;
   /** Takes a bundle that the hub sent if it is signed by a known key and newer; else says why not. */
@@ -53,6 +60,7 @@ interface Opened {
   readonly state: JoinedIdentity;
   readonly clusterCa: ClusterCa;
   readonly agentValidity: Validity;
+  readonly agentRoot: string;
 }
 
 /** Checks a joined state whole: keys, chains, profile, roots. Times are not asked: an ended certificate is renewed or told of later. */
@@ -67,7 +75,10 @@ export function openIdentity(state: JoinedIdentity): Result<Opened> {
     spkiDer: spkiOfKeyPem(state.agentKeyPem),
     template: (validity) => agentTemplate(state.cluster, state.fleetDomain, validity),
   });
-  return certificate.ok ? ok({ state, clusterCa: clusterCa.value, agentValidity: certificate.value }) : certificate;
+  if (!certificate.ok) return certificate;
+  const root = rootOfChain(chain.value, state.bundle.rootsDer);
+  const agentRoot = root === undefined ? "" : certificateFingerprint(root);
+  return ok({ state, clusterCa: clusterCa.value, agentValidity: certificate.value, agentRoot });
 }
 
 export function openAgentCredential(deps: AgentCredentialDeps): Result<AgentCredential> {
@@ -79,6 +90,8 @@ class RunningCredential implements AgentCredential {
   readonly #deps: AgentCredentialDeps;
   readonly #listeners = new Set<() => void>();
   #opened: Opened;
+  #former: ClusterCa | undefined;
+  #renewing = false;
   #agentDueMs = 0;
   #clusterCaDueMs = 0;
   #wake: () => void = () => undefined;
@@ -97,6 +110,18 @@ class RunningCredential implements AgentCredential {
     return this.#opened.clusterCa;
   }
 
+  formerClusterCa(): ClusterCa | undefined {
+    return this.#former;
+  }
+
+  isRenewing(): boolean {
+    return this.#renewing;
+  }
+
+  agentRoot(): string {
+    return this.#opened.agentRoot;
+  }
+
   agentValidity(): Validity {
     return this.#opened.agentValidity;
   }
@@ -111,9 +136,11 @@ class RunningCredential implements AgentCredential {
     const accepted = acceptBundle({ bundle: held, knownSigners }, bundle, isBundleSigned(bundle));
     if (!accepted.ok || accepted.value === "unchanged") return accepted;
     if (this.#deps.mayWrite()) await this.#adoptKept();
-    const opened = openIdentity({ ...this.state(), bundle });
-    if (!opened.ok) return opened;
-    await this.#keep(opened.value);
+    const state = { ...this.state(), bundle };
+    const opened = openIdentity(state);
+    // a root that is gone is trusted no longer, whatever hangs on it here; what does is renewed, or joins again
+    if (!opened.ok) this.#deps.log.error("a root that this member's certificates chain to is trusted no longer");
+    await this.#keep(opened.ok ? opened.value : { ...this.#opened, state });
     return accepted;
   }
 
@@ -157,7 +184,12 @@ class RunningCredential implements AgentCredential {
     await this.#adoptKept();
     if (!this.#deps.mayWrite() || !this.#isDue()) return;
     const withClusterCa = this.#clusterCaDueMs <= this.#deps.clock.now();
-    await this.#keep(await this.#renewed(renew, withClusterCa));
+    this.#renewing = true;
+    try {
+      await this.#keep(await this.#renewed(renew, withClusterCa));
+    } finally {
+      this.#renewing = false;
+    }
     this.#deps.log.info("certificates were renewed", { clusterCa: withClusterCa });
   }
 
@@ -167,7 +199,7 @@ class RunningCredential implements AgentCredential {
     if (kept?.stage !== "joined" || kept.agentChainPem === this.state().agentChainPem) return;
     const { bundle, knownSigners } = this.state(); // never an older one than this replica has accepted
     const opened = openIdentity(bundle.sequence > kept.bundle.sequence ? { ...kept, bundle, knownSigners } : kept);
-    if (opened.ok && opened.value.agentValidity.notAfterMs > this.agentValidity().notAfterMs) this.#use(opened.value);
+    if (opened.ok && opened.value.agentValidity.notAfterMs >= this.agentValidity().notAfterMs) this.#use(opened.value);
   }
 
   /** New keys each time: a stolen one is worth no more than its certificate's life. */
@@ -197,6 +229,9 @@ class RunningCredential implements AgentCredential {
   #use(opened: Opened): void {
     const before = this.#opened;
     this.#opened = opened;
+    if (before.clusterCa.root !== opened.clusterCa.root) this.#former = before.clusterCa;
+    const trusted = opened.state.bundle.rootsDer.map(certificateFingerprint);
+    if (this.#former !== undefined && !trusted.includes(this.#former.root)) this.#former = undefined;
     const renewed =
       before.state.agentChainPem !== opened.state.agentChainPem ||
       before.state.clusterCaChainPem !== opened.state.clusterCaChainPem;

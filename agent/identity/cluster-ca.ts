@@ -1,7 +1,8 @@
 // The cluster's own CA: its key was made here and never leaves. Opened from the kept identity; signs workload leaves only,
 // within its trust domain and never beyond its own end. Called by svid-issuer.ts.
 import { parseSpiffeId, trustDomainOf, type TrustDomain } from "../../shared/ids.ts";
-import { checkReceived } from "../../shared/pki/chain.ts";
+import { checkReceived, rootOfChain } from "../../shared/pki/chain.ts";
+import { certificateFingerprint } from "../../shared/pki/fingerprint.ts";
 import { generateKeyPem, keyProviderFromPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
 import { certificatePem, parseChainPem } from "../../shared/pki/pem.ts";
 import { clusterCaTemplate, validityFrom, workloadTemplate, type Validity } from "../../shared/pki/template.ts";
@@ -16,6 +17,8 @@ export interface Svid extends Validity {
   /** Leaf, cluster CA, issuers; without the root. */
   readonly chainPem: string;
   readonly keyPem: string;
+  /** Fingerprint of the root that the chain ends at. */
+  readonly root: string;
 }
 
 export interface SvidRequest {
@@ -27,6 +30,8 @@ export interface SvidRequest {
 
 export interface ClusterCa {
   readonly trustDomain: TrustDomain;
+  /** Fingerprint of the root that it chains to. */
+  readonly root: string;
   readonly chainPem: string;
   readonly validity: Validity;
   issueSvid(request: SvidRequest): Promise<Result<Svid>>;
@@ -49,11 +54,15 @@ export function openClusterCa(material: ClusterCaMaterial): Result<ClusterCa> {
     template: (validity) => clusterCaTemplate(cluster, fleetDomain, validity),
   });
   if (!certificate.ok) return certificate;
+  const rootDer = rootOfChain(chain.value, bundle.rootsDer);
+  if (rootDer === undefined) return rejected("ISTHMUS_CHAIN", "it does not end at a root of this fleet", "chain");
   const trustDomain = trustDomainOf(cluster, fleetDomain);
   const leaves = createLeafIssuer(keyProviderFromPem(clusterCaKeyPem), certificate.value);
   if (!leaves.ok) return leaves;
+  const root = certificateFingerprint(rootDer);
   return ok({
     trustDomain,
+    root,
     chainPem: clusterCaChainPem,
     validity: certificate.value,
     issueSvid: async ({ namespace, serviceAccount, ttlMs, nowMs }) => {
@@ -70,7 +79,7 @@ export function openClusterCa(material: ClusterCaMaterial): Result<ClusterCa> {
       const leaf = await leaves.value.issue(template, spkiOfKeyPem(keyPem));
       if (!leaf.ok) return leaf;
       const chainPem = certificatePem(leaf.value) + clusterCaChainPem;
-      return ok({ namespace, serviceAccount, chainPem, keyPem, ...validity.value });
+      return ok({ namespace, serviceAccount, chainPem, keyPem, root, ...validity.value });
     },
   });
 }

@@ -22,6 +22,8 @@ export interface SvidIssuer {
   onChange(listener: (account: Account) => void): () => void;
   /** Of the one that ends first; undefined: there is none. */
   oldest(): Validity | undefined;
+  /** The cluster CA may be another: what an older one signed is made anew at once, not at half of its life. */
+  clusterCaChanged(): void;
   /** Forgets, and so no longer renews, every account that is not in use. */
   retain(inUse: Iterable<Account>): void;
   /** Renews until the signal aborts. */
@@ -43,55 +45,49 @@ interface Entry {
   dueMs: number;
   notAfterMs: number;
   validity?: Validity;
+  /** Of the CA that signed it. */
+  caChainPem: string;
 }
 
 export function createSvidIssuer(deps: SvidIssuerDeps): SvidIssuer {
   const entries = new Map<string, Entry>();
   const listeners = new Set<(account: Account) => void>();
+  let wake = (): void => undefined;
 
-  const issue = async (account: Account): Promise<Svid> => {
-    const issued = await deps.clusterCa().issueSvid({ ...account, ttlMs: deps.ttlMs, nowMs: deps.clock.now() });
-    if (issued.ok) return issued.value;
-    const reason = issued.error.map((problem) => `${problem.code}: ${problem.message}`).join("; ");
-    throw new Error(`no certificate for ${account.namespace}/${account.serviceAccount}: ${reason}`);
-  };
-  const keep = (entry: Entry, svid: Svid) => {
-    entry.dueMs = renewalDueMs(svid, deps.random());
-    entry.notAfterMs = svid.notAfterMs;
-    entry.validity = svid;
-    entry.svid = Promise.resolve(svid);
-  };
   const create = (account: Account): Entry => {
-    const entry: Entry = { account, svid: issue(account), dueMs: Infinity, notAfterMs: 0 };
+    const ca = deps.clusterCa();
+    const entry: Entry = {
+      account,
+      svid: issue(deps, account, ca),
+      dueMs: Infinity,
+      notAfterMs: 0,
+      caChainPem: ca.chainPem,
+    };
     entries.set(keyOf(account), entry);
     entry.svid.then(
-      (svid) => keep(entry, svid),
+      (svid) => keep(entry, svid, { ca, deps }),
       () => entries.delete(keyOf(account)), // the caller of svidFor is told; the next one tries again
     );
     return entry;
   };
   const renew = async (entry: Entry): Promise<void> => {
     try {
-      const svid = await issue(entry.account);
+      const ca = deps.clusterCa();
+      const svid = await issue(deps, entry.account, ca);
       if (entries.get(keyOf(entry.account)) !== entry) return; // no longer retained
-      keep(entry, svid);
+      keep(entry, svid, { ca, deps });
       for (const listener of listeners) listener(entry.account);
     } catch (error) {
       deps.log.error("SVID renewal failed; the held one stays in use", { ...entry.account }, error);
       entry.dueMs = deps.clock.now() + recheckMs;
+      entry.caChainPem = deps.clusterCa().chainPem; // due by time from here on, not again at once
     }
   };
-  /** The renewal loop looks every half minute; a caller after a suspension must not get what ended in between. */
-  const hasEnded = (entry: Entry) => entry.notAfterMs > 0 && entry.notAfterMs <= deps.clock.now();
-  /** Renewing gains nothing while the CA ends no later than the leaf does. */
-  const isDue = (entry: Entry, nowMs: number) =>
-    entry.dueMs <= nowMs && deps.clusterCa().validity.notAfterMs > entry.notAfterMs;
-
   return {
     svidFor: (namespace, serviceAccount) => {
       const account = { namespace, serviceAccount };
       const held = entries.get(keyOf(account));
-      return (held === undefined || hasEnded(held) ? create(account) : held).svid;
+      return (held === undefined || hasEnded(held, deps) ? create(account) : held).svid;
     },
     onChange: (listener) => {
       listeners.add(listener);
@@ -99,11 +95,14 @@ export function createSvidIssuer(deps: SvidIssuerDeps): SvidIssuer {
     },
     oldest: () => firstToEnd(entries.values()),
     retain: (inUse) => forgetOthers(entries, new Set(Array.from(inUse, keyOf))),
+    clusterCaChanged: () => wake(),
     run: async (signal) => {
       while (!signal.aborted) {
-        for (const entry of entries.values()) if (isDue(entry, deps.clock.now())) await renew(entry);
-        const nextMs = Math.min(...Array.from(entries.values(), (entry) => entry.dueMs)) - deps.clock.now();
-        await deps.clock.sleep(Math.max(retryMs, Math.min(recheckMs, nextMs)), signal);
+        const woken = new AbortController();
+        wake = () => woken.abort();
+        for (const entry of entries.values()) if (isDue(entry, deps)) await renew(entry);
+        const both = AbortSignal.any([signal, woken.signal]);
+        await deps.clock.sleep(restMs(entries.values(), deps), both).catch(() => signal.throwIfAborted());
       }
     },
   };
@@ -116,6 +115,38 @@ function forgetOthers(entries: Map<string, Entry>, wanted: ReadonlySet<string>):
 function firstToEnd(entries: Iterable<Entry>): Validity | undefined {
   const validities = Array.from(entries, ({ validity }) => validity).filter((each) => each !== undefined);
   return validities.sort((a, b) => a.notAfterMs - b.notAfterMs)[0];
+}
+
+function keep(entry: Entry, svid: Svid, by: { readonly ca: ClusterCa; readonly deps: SvidIssuerDeps }): void {
+  entry.caChainPem = by.ca.chainPem;
+  entry.dueMs = renewalDueMs(svid, by.deps.random());
+  entry.notAfterMs = svid.notAfterMs;
+  entry.validity = svid;
+  entry.svid = Promise.resolve(svid);
+}
+
+/** How long nothing is due by time. */
+function restMs(entries: Iterable<Entry>, { clock }: SvidIssuerDeps): number {
+  const nextMs = Math.min(...Array.from(entries, (entry) => entry.dueMs)) - clock.now();
+  return Math.max(retryMs, Math.min(recheckMs, nextMs));
+}
+
+/** The renewal loop looks every half minute; a caller after a suspension must not get what ended in between. */
+function hasEnded(entry: Entry, { clock }: SvidIssuerDeps): boolean {
+  return entry.notAfterMs > 0 && entry.notAfterMs <= clock.now();
+}
+
+/** Renewing gains nothing while the CA ends no later than the leaf does; but a leaf of another CA may have lost its root. */
+function isDue(entry: Entry, { clock, clusterCa }: SvidIssuerDeps): boolean {
+  const { chainPem, validity } = clusterCa();
+  return entry.caChainPem !== chainPem || (entry.dueMs <= clock.now() && validity.notAfterMs > entry.notAfterMs);
+}
+
+async function issue(deps: SvidIssuerDeps, account: Account, ca: ClusterCa): Promise<Svid> {
+  const issued = await ca.issueSvid({ ...account, ttlMs: deps.ttlMs, nowMs: deps.clock.now() });
+  if (issued.ok) return issued.value;
+  const reason = issued.error.map((problem) => `${problem.code}: ${problem.message}`).join("; ");
+  throw new Error(`no certificate for ${account.namespace}/${account.serviceAccount}: ${reason}`);
 }
 
 function keyOf({ namespace, serviceAccount }: Account): string {

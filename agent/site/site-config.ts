@@ -1,6 +1,7 @@
 // A site's configuration: what a person gave, checked once, every mistake named. Called by `isthmus site` and by tests.
 import { mkdir, readdir, realpath, stat } from "node:fs/promises";
 import { isIP } from "node:net";
+import { parseDuration } from "../../shared/duration.ts";
 import { UserError } from "../../shared/errors.ts";
 import { parseClusterName } from "../../shared/ids.ts";
 import type { LogLevel } from "../../shared/log.ts";
@@ -24,6 +25,7 @@ export interface SiteOptions {
   readonly podLabel?: boolean | undefined;
   readonly policyFrom?: string | undefined;
   readonly logLevel?: string | undefined;
+  readonly svidTtl?: string | undefined;
 }
 
 export interface SiteConfig {
@@ -51,6 +53,8 @@ export interface SiteConfig {
   /** Members whose SMI objects are copied here where they want it; `*`: every member's; empty: nobody's. */
   readonly policyFrom: readonly string[];
   readonly logLevel: LogLevel;
+  /** Life of workloads' certificates. */
+  readonly svidTtlMs: number;
 }
 
 const defaults = {
@@ -59,6 +63,7 @@ const defaults = {
   adminPort: 15014,
   gateway: "0.0.0.0:15443",
   loopbackRange: "127.64.0.0/12",
+  svidTtl: "1h",
 };
 const levels: ReadonlySet<string> = new Set<LogLevel>(["debug", "info", "warn", "error"]);
 const wildcards: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
@@ -88,6 +93,7 @@ export async function parseSiteOptions(options: SiteOptions): Promise<SiteConfig
     podLabel: options.podLabel !== false,
     policyFrom: parsePolicyFrom(options.policyFrom),
     logLevel: logLevel as LogLevel,
+    svidTtlMs: svidTtl(options.svidTtl),
   };
 }
 
@@ -104,6 +110,17 @@ function parsePolicyFrom(text = "*"): readonly string[] {
     }
   }
   return members;
+}
+
+/** Shorter ones are renewed more often than they are any use; longer ones would outlive a revocation too far. */
+const [shortestSvidMs, longestSvidMs] = [60_000, 24 * 3_600_000];
+
+function svidTtl(text = defaults.svidTtl): number {
+  const ms = parseDuration("--svid-ttl", text);
+  if (ms >= shortestSvidMs && ms <= longestSvidMs) return ms;
+  throw new UserError("ISTHMUS_LIFETIME", `--svid-ttl ${text}: a workload's certificate lives between 60s and 24h`, {
+    hint: "1h is the default",
+  });
 }
 
 /** Keys live in it: it is made for this program's user alone, and one that others may list or write is refused. */

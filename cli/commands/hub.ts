@@ -21,6 +21,9 @@ export function hubCommand(streams: Streams): Command {
     .option("--advertise <host:port>", "where agents reach this hub (default: as isthmus init was told)")
     .option("--insecure-dev", "allow a redis:// URL without TLS")
     .option("--allow-loopback", "let members publish gateways on loopback (sites on one machine)")
+    .option("--agent-ttl <duration>", "life of agents' certificates (default: 7d)")
+    .option("--cluster-ca-ttl <duration>", "life of cluster CAs (default: 7d)")
+    .option("--retire-skew <duration>", "how long a retiring root outlives the last certificate under it (default: 5m)")
     .option("--log-level <level>", "debug, info, warn or error", "info")
     .action((options: RunOptions) => run(options, streams));
 }

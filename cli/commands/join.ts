@@ -5,8 +5,9 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { UserError } from "../../shared/errors.ts";
 import { parseJoinToken, type JoinToken } from "../../shared/join-token.ts";
+import { parseDuration } from "../../shared/duration.ts";
 import { applyCrds } from "../crds.ts";
-import { openOutput, parseDuration, shortDuration, type Format, type Output, type Streams } from "../output.ts";
+import { openOutput, shortDuration, type Format, type Output, type Streams } from "../output.ts";
 import { mustRun, runProgram } from "../program.ts";
 import { systemNamespace, waitForRollout } from "../rollout.ts";
 

@@ -48,6 +48,7 @@ export function siteCommand(streams: Streams, endWith: (status: number) => void)
       "--policy-from <members>",
       "whose SMI objects are copied here where they ask for it: names, * or none (default: *)",
     )
+    .option("--svid-ttl <duration>", "life of workloads' certificates (default: 1h)")
     .option("--log-level <level>", "debug, info, warn or error", "info")
     .option("--print-systemd", "print a systemd unit for this command and end")
     .action((options: Options) => site(options, streams, endWith));

@@ -6,7 +6,8 @@ import { askOperator } from "../../hub/operator-client.ts";
 import { UserError } from "../../shared/errors.ts";
 import type { TokenOverview } from "../../hub/store/tokens.ts";
 import { dataFlag, dataOption, type DataOption } from "../data-folder.ts";
-import { openOutput, parseDuration, shortDuration, table, type Format, type Streams } from "../output.ts";
+import { parseDuration } from "../../shared/duration.ts";
+import { openOutput, shortDuration, table, type Format, type Streams } from "../output.ts";
 
 interface CreateOptions extends DataOption {
   readonly ttl: string;

@@ -24,6 +24,7 @@ import { refusedMember, type Authenticate, type Caller } from "./caller.ts";
 import { join, renew, type JoinDeps } from "./join.ts";
 import type { MemberQuestions } from "./member-questions.ts";
 import { PublishSession, type PublishDeps } from "./publish.ts";
+import type { RotationDriver } from "./rotation.ts";
 import type { Sessions } from "./sessions.ts";
 import { EventBytes, Watcher } from "./watch.ts";
 
@@ -31,6 +32,8 @@ const bookmarkEveryMs = 10_000;
 const maxMessageBytes = 4 * 1024 * 1024;
 /** After these the listener gives up a client that stalls its handshake. */
 const handshakeTimeoutMs = 10_000;
+/** For calls under way when every connection is made anew. */
+const drainGraceMs = 2_000;
 
 export interface FleetServerDeps {
   readonly authority: Authority;
@@ -40,6 +43,7 @@ export interface FleetServerDeps {
   readonly questions: MemberQuestions;
   readonly joining: Omit<JoinDeps, "bundleChanged">;
   readonly publishing: PublishDeps;
+  readonly rotation: RotationDriver;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -69,6 +73,11 @@ export interface FleetListener {
   readonly port: number;
   /** The hub's certificate or the roots changed. */
   reloadTls(): void;
+  /**
+   * Ends all connections, each after what is under way on it: agents come back at once, and what they show is verified against
+   * the roots as they are now. A root that is gone would else live on in connections that were made under it.
+   */
+  verifyAnew(): void;
   /** The bundle is another: every watcher is sent it, and who is revoked by it is cut off. */
   readonly bundleChanged: () => void;
   /** Task: sends bookmarks, ends sessions of former members; at the end drains. */
@@ -93,6 +102,10 @@ export async function listenFleet(deps: FleetServerDeps, address: string): Promi
   return {
     port,
     reloadTls: () => credentials.replace(secureContext(deps.authority)),
+    verifyAnew: () => {
+      deps.sessions.endWhere(() => draining());
+      server.drain(address.replace(/:0$/, `:${port}`), drainGraceMs);
+    },
     bundleChanged,
     run: async (signal) => {
       const { sessions, store, clock } = deps;
@@ -157,7 +170,7 @@ function endFormerMembers({ sessions, store, authority, joining }: FleetServerDe
 type MethodDeps = FleetServerDeps & { readonly joining: JoinDeps };
 
 function fleetMethods(deps: MethodDeps, watchers: Set<Watcher>): FleetServer {
-  const { log, joining, store, clock, authenticate } = deps;
+  const { log, joining, store, clock, authenticate, rotation } = deps;
   const bytes = new EventBytes();
   return {
     Join: unary(log, (call) => join(joining, call.request)),
@@ -165,7 +178,7 @@ function fleetMethods(deps: MethodDeps, watchers: Set<Watcher>): FleetServer {
     Report: unary(log, async (call) => {
       const { cluster } = await authenticate(call);
       await store.reports.store(cluster, call.request, clock.now());
-      return { renewNow: false };
+      return { renewNow: rotation.report(cluster, call.request) };
     }),
     Publish: (call) => {
       void servePublish(deps, call);

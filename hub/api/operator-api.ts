@@ -17,6 +17,9 @@ import { changeMembership } from "./membership.ts";
 import type { MemberQuestions } from "./member-questions.ts";
 import { policyBodies, policyRoutes } from "./policy-routes.ts";
 import { clusterOverviews, serviceOverviews } from "./fleet-overview.ts";
+import type { RotationDriver } from "./rotation.ts";
+import { parseHold, parseRotationOrder } from "./rotation-order.ts";
+import { trustOverview } from "./trust-overview.ts";
 
 const defaultTtlMs = 15 * 60_000;
 /** A token is a bearer secret on its way through people's hands: a day is the most. */
@@ -34,6 +37,7 @@ export interface OperatorDeps {
   readonly dataDir: string;
   readonly questions: MemberQuestions;
   readonly bundleChanged: () => void;
+  readonly rotation: RotationDriver;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -77,6 +81,7 @@ export function operatorApp(deps: OperatorDeps): Express {
     if (verb === undefined) next();
     else response.json(await changeMembership({ ...deps, ...store }, verb, request.params.cluster));
   });
+  rotationCalls(app, deps);
   app.get("/v1/audit", async (request: Request, response: Response) => {
     response.json(await auditPage(deps, Number(request.query["after"] ?? 0)));
   });
@@ -98,6 +103,36 @@ export function operatorApp(deps: OperatorDeps): Express {
   };
   app.use(onError);
   return app;
+}
+
+function rotationCalls(app: Express, { authority, rotation }: OperatorDeps): void {
+  const answer = async (response: Response) => response.json(await trustOverview(authority, rotation));
+  app.get("/v1/trust", async (_request: Request, response: Response) => {
+    await answer(response);
+  });
+  app.post("/v1/rotation", async (request: Request, response: Response) => {
+    await rotation.start(parseRotationOrder(request.body));
+    await answer(response);
+  });
+  app.post("/v1/rotation/roll-back", async (_request: Request, response: Response) => {
+    await rotation.rollBack();
+    await answer(response);
+  });
+  app.post("/v1/rotation/resume", async (request: Request, response: Response) => {
+    await rotation.resume(parseHold(request.body));
+    await answer(response);
+  });
+  app.post("/v1/rotation/set-aside/:cluster", async (request: Request<{ cluster: string }>, response: Response) => {
+    await rotation.setAside(request.params.cluster, true);
+    await answer(response);
+  });
+  app.post("/v1/rotation/wait-for/:cluster", async (request: Request<{ cluster: string }>, response: Response) => {
+    await rotation.setAside(request.params.cluster, false);
+    await answer(response);
+  });
+  app.post("/v1/rotation/cluster-ca/:cluster", async (request: Request<{ cluster: string }>, response: Response) => {
+    response.json({ cluster: await rotation.reissue(request.params.cluster) });
+  });
 }
 
 interface MemberCall {

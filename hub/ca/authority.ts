@@ -19,13 +19,22 @@ import { parseRequest } from "../../shared/pki/x509.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
 import { checkKeyOwner, checkRequest } from "./csr.ts";
 import { openFleetBundle } from "./fleet-bundle.ts";
-import { fleetFileExists, readFleetFile, writeFleetFile, type RootKind } from "./fleet-file.ts";
-import { createKekFile, defaultKekFile, openKeyStore, type KeyStore } from "./key-store.ts";
-import { openRoot, type Root, type RootSource } from "./root.ts";
-import { selfMadeRoots } from "./self-made-root.ts";
+import {
+  fleetFileExists,
+  readFleetFile,
+  writeFleetFile,
+  type FleetFile,
+  type RootEntry,
+  type RootKind,
+} from "./fleet-file.ts";
+import { createKekFile, defaultKekFile, openKeyStore } from "./key-store.ts";
+import { openListedRoots, signingOf, type Root } from "./root.ts";
+import { rootCustody, rootSources } from "./root-custody.ts";
 import { currentServerIdentity, type ServerCertificateDeps, type ServerIdentity } from "./server-certificate.ts";
 
 const dayMs = 24 * 3_600_000;
+const defaultTtlMs = 7 * dayMs;
+const defaultRootTtlMs = 5 * 365 * dayMs;
 
 export interface Authority {
   readonly fleetDomain: FleetDomain;
@@ -34,6 +43,17 @@ export interface Authority {
   readonly isRevoked: (cluster: ClusterName) => boolean;
   /** On disk and in `bundle()` when it resolves; false: it was so already. */
   setRevoked(cluster: ClusterName, revoked: boolean): Promise<boolean>;
+  /** fleet.json as it is now: the roots with their states, and the rotation that runs. */
+  trust(): FleetFile;
+  /** The roots that are made, opened. One that waits for its certificate is not among them. */
+  roots(): readonly Root[];
+  /** On disk, and in force in all that is signed, when it resolves. False: `change` answered what it was given. */
+  changeTrust(change: (trust: FleetFile) => FleetFile): Promise<boolean>;
+  /** Makes a root beside those of the fleet; it is listed nowhere until `changeTrust` says so. */
+  prepareRoot(kind: RootKind): Promise<RootEntry>;
+  /** Why a prepared root cannot be trusted yet; empty: it can. */
+  rootProblem(id: string): Promise<string>;
+  readonly clusterCaTtlMs: number;
   server(): ServerIdentity;
   /** Renews the hub's TLS certificate when half of its life is over; true when `server()` changed. Call it every minute or so. */
   renewServer(): Promise<boolean>;
@@ -52,6 +72,8 @@ export interface AuthorityOptions {
   /** A hub that is away for a weekend must not strand a member: half of this is how long it may be away. */
   readonly agentTtlMs?: number;
   readonly clusterCaTtlMs?: number;
+  /** Of roots that a rotation makes. */
+  readonly rootTtlMs?: number;
 }
 
 export interface InitOptions {
@@ -77,7 +99,7 @@ export async function initAuthority(dataDir: string, options: InitOptions): Prom
   const keys = await openKeyStore({ dataDir, fleetDomain, kekFile });
   const nowMs = clock.now();
   const id = String(nowMs);
-  const ttlMs = options.rootTtlMs ?? 5 * 365 * dayMs;
+  const ttlMs = options.rootTtlMs ?? defaultRootTtlMs;
   await rootSources(dataDir, keys).self.prepare({ id, fleet: fleetDomain, nowMs, ttlMs });
   await keys.create(id, "server");
   await keys.create(id, "bundle");
@@ -98,42 +120,62 @@ export async function openAuthority(dataDir: string, clock: Clock, options: Auth
   const { fleetDomain } = fleet;
   const keys = await openKeyStore({ dataDir, fleetDomain, kekFile: fleet.kekFile ?? defaultKekFile(dataDir) });
   const sources = rootSources(dataDir, keys);
-  const roots = await Promise.all(fleet.roots.map((entry) => openRoot(dataDir, entry, sources[entry.kind ?? "self"])));
-  const signing = roots.find((root) => root.state === "signing");
-  if (signing === undefined) throw new Error("fleet.json names no signing root");
   const signer = keyProviderFromPem(await keys.open(fleet.bundle.signer, "bundle"));
-  const bundle = await openFleetBundle({ dataDir, fleet, roots, signer });
+  const openRoots = (file: FleetFile) => openListedRoots(dataDir, file, sources);
+  const bundle = await openFleetBundle({ dataDir, fleet, openRoots, signer });
   const keyPem = await keys.open(fleet.server.keyId, "server");
   const serverDeps: ServerCertificateDeps = { dataDir, fleet: fleetDomain, names: fleet.server, keyPem };
-  let server = await currentServerIdentity(serverDeps, signing, clock.now());
-  const issue = issuerOf({ root: signing, clock, options });
+  const serverNow = () => currentServerIdentity(serverDeps, bundle.roots(), clock.now());
+  let server = await serverNow();
+  const issue = issuerOf({ root: () => signingOf(bundle.roots()), clock, options });
+  const custody = rootCustody({ dataDir, sources, bundle, clock });
+  await custody.removeFormer();
+  const { agentTtlMs = defaultTtlMs, clusterCaTtlMs = defaultTtlMs } = options;
   return {
     fleetDomain,
+    clusterCaTtlMs,
     bundle: () => bundle.current(),
+    trust: () => bundle.file(),
+    roots: () => bundle.roots(),
     isRevoked: (cluster) => bundle.isRevoked(trustDomainOf(cluster, fleetDomain)),
     setRevoked: (cluster, revoked) => bundle.setRevoked(trustDomainOf(cluster, fleetDomain), revoked),
+    changeTrust: async (change) => {
+      const changed = await bundle.update(change);
+      if (changed) server = await serverNow();
+      if (changed) await custody.removeFormer();
+      return changed;
+    },
+    prepareRoot: (kind) => custody.prepare(kind, options.rootTtlMs ?? defaultRootTtlMs),
+    rootProblem: (id) => custody.problemOf(id, clusterCaTtlMs),
     server: () => server,
     renewServer: async () => {
       const before = server.chainPem;
-      server = await currentServerIdentity(serverDeps, signing, clock.now());
+      server = await serverNow();
       return server.chainPem !== before;
     },
     issueAgent: (cluster, csrDer) =>
       issue(cluster, csrDer, {
-        ttlMs: options.agentTtlMs ?? 7 * dayMs,
+        ttlMs: agentTtlMs,
         template: (validity) => agentTemplate(cluster, fleetDomain, validity),
       }),
-    issueClusterCa: (cluster, csrDer) =>
-      issue(cluster, csrDer, {
-        ttlMs: options.clusterCaTtlMs ?? 7 * dayMs,
+    issueClusterCa: async (cluster, csrDer) => {
+      const issued = await issue(cluster, csrDer, {
+        ttlMs: clusterCaTtlMs,
         template: (validity) => clusterCaTemplate(cluster, fleetDomain, validity),
-      }),
-    rootsPem: () => chainPem(roots.map((root) => root.der)),
+      });
+      if (issued.ok) await bundle.update((file) => withoutReissue(file, cluster));
+      return issued;
+    },
+    rootsPem: () => chainPem(bundle.current().rootsDer),
   };
 }
 
-function rootSources(dataDir: string, keys: KeyStore): Readonly<Record<RootKind, RootSource>> {
-  return { self: selfMadeRoots(dataDir, keys) };
+/** The member has the new cluster CA that an operator wanted it to have. */
+function withoutReissue(file: FleetFile, cluster: ClusterName): FleetFile {
+  const { reissue = [], ...rest } = file;
+  if (!reissue.includes(cluster)) return file;
+  const others = reissue.filter((name) => name !== cluster);
+  return others.length === 0 ? rest : { ...rest, reissue: others };
 }
 
 /** Reads a request for callers that bind its key before they have it signed: the pin, after all checks. */
@@ -155,14 +197,16 @@ interface Profile {
 }
 
 interface IssuerDeps {
-  readonly root: Root;
+  /** The one that signs now: a rotation changes it while the hub runs. */
+  readonly root: () => Root;
   readonly clock: Clock;
   readonly options: AuthorityOptions;
 }
 
 function issuerOf({ root, clock, options }: IssuerDeps) {
   return async (cluster: ClusterName, csrDer: Uint8Array, profile: Profile): Promise<Result<readonly Uint8Array[]>> => {
-    if (root.issuer === undefined) throw new Error(`root ${root.id} does not sign here`);
+    const { id, issuer } = root();
+    if (issuer === undefined) throw new Error(`root ${id} does not sign here`);
     const request = await checkedRequest(csrDer);
     if (!request.ok) return request;
     const { spkiDer } = request.value.publicKey;
@@ -170,6 +214,6 @@ function issuerOf({ root, clock, options }: IssuerDeps) {
       const foreign = checkKeyOwner(cluster, await options.bindKey(spkiPin(spkiDer), cluster));
       if (foreign.length > 0) return err(foreign);
     }
-    return root.issuer.issue({ spkiDer, nowMs: clock.now(), ...profile });
+    return issuer.issue({ spkiDer, nowMs: clock.now(), ...profile });
   };
 }

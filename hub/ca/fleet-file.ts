@@ -5,28 +5,30 @@ import { UserError } from "../../shared/errors.ts";
 import { parseFleetDomain, type FleetDomain } from "../../shared/ids.ts";
 import type { ServerNames } from "../../shared/pki/template.ts";
 import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
+import type { FleetTrust, RootOfFleet } from "../rotation/rotation.ts";
 
-/** `signing`: new certificates come from it; every other listed root is only trusted. */
-export interface RootEntry {
-  readonly id: string;
-  readonly state: "signing" | "trusted";
+export interface RootEntry extends RootOfFleet {
   /** Where it came from; absent: `isthmus init` or a rotation made it, and its key is in the hub's key store. */
   readonly kind?: RootKind;
 }
 
-export type RootKind = "self";
+/** The words of `isthmus rotate root --to`. */
+export const rootKinds = ["self"] as const;
+export type RootKind = (typeof rootKinds)[number];
 
-export interface FleetFile {
+/** `rotation` is the journal of the rotation that runs: written in one piece with the roots and the bundle that it brought about. */
+export interface FleetFile extends FleetTrust<RootEntry> {
   readonly version: 1;
   readonly fleetDomain: FleetDomain;
   readonly createdAtMs: number;
-  readonly roots: readonly RootEntry[];
   readonly bundle: {
     readonly sequence: number;
     readonly signer: string;
     readonly revokedTrustDomains: readonly string[];
   };
   readonly server: ServerNames & { readonly keyId: string };
+  /** Members whose cluster CA an operator wants renewed, until it is. */
+  readonly reissue?: readonly string[];
   /** Absent: `<data>/kek`, wherever the data folder is mounted. */
   readonly kekFile?: string;
 }

@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import type { FleetDomain } from "../../shared/ids.ts";
 import type { CertificateFacts } from "../../shared/pki/certificate.ts";
+import { certificateFingerprint } from "../../shared/pki/fingerprint.ts";
 import { certificatePem, parseChainPem } from "../../shared/pki/pem.ts";
-import { readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
+import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
 import { parseCertificate } from "../../shared/pki/x509.ts";
 import type { CertificateIssuer } from "./certificate-issuer.ts";
-import type { RootEntry } from "./fleet-file.ts";
+import type { FleetFile, RootEntry, RootKind } from "./fleet-file.ts";
 
 export interface Root {
   readonly id: string;
@@ -45,7 +46,24 @@ export async function writeRootCertificate(dataDir: string, id: string, der: Uin
   await writeSecretFile(pathOf(dataDir, id), certificatePem(der), 0o600);
 }
 
-export async function openRoot(dataDir: string, entry: RootEntry, source: RootSource): Promise<Root> {
+export type RootSources = Readonly<Record<RootKind, RootSource>>;
+
+/** All that are made. A prepared root that waits for somebody to sign it is left out. */
+export async function openListedRoots(
+  dataDir: string,
+  fleet: FleetFile,
+  sources: RootSources,
+): Promise<readonly Root[]> {
+  const made = await Promise.all(
+    fleet.roots.map(async (entry) => {
+      const waits = entry.state === "prepared" && !(await fileExists(pathOf(dataDir, entry.id)));
+      return waits ? [] : [await openRoot(dataDir, entry, sources[entry.kind ?? "self"])];
+    }),
+  );
+  return made.flat();
+}
+
+async function openRoot(dataDir: string, entry: RootEntry, source: RootSource): Promise<Root> {
   const path = pathOf(dataDir, entry.id);
   const chain = parseChainPem(await readSecretFile(path));
   const der = chain.ok ? chain.value[0] : undefined;
@@ -55,4 +73,15 @@ export async function openRoot(dataDir: string, entry: RootEntry, source: RootSo
   }
   const issuer = entry.state === "signing" ? await source.issuer(entry.id, facts.value) : undefined;
   return { id: entry.id, state: entry.state, der, facts: facts.value, issuer };
+}
+
+export function signingOf(roots: readonly Root[]): Root {
+  const signing = roots.find(({ state }) => state === "signing");
+  if (signing === undefined) throw new Error("fleet.json names no signing root");
+  return signing;
+}
+
+/** How everybody names a root who has only its certificate: SHA-256 (hex). */
+export function fingerprintOf({ der }: Root): string {
+  return certificateFingerprint(der);
 }

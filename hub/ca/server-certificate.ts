@@ -7,7 +7,8 @@ import { keyProviderFromPem, spkiPin } from "../../shared/pki/key.ts";
 import { chainPem, parseChainPem } from "../../shared/pki/pem.ts";
 import { hubServerTemplate, renewalDueMs, type ServerNames } from "../../shared/pki/template.ts";
 import { parseCertificate } from "../../shared/pki/x509.ts";
-import type { Root } from "./root.ts";
+import { trustedRoots } from "../rotation/rotation.ts";
+import { signingOf, type Root } from "./root.ts";
 import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
 
 /** Long enough to survive a hub switched off over holidays; agents go by the roots, so its length weakens nothing. */
@@ -28,19 +29,23 @@ export interface ServerCertificateDeps {
   readonly keyPem: string;
 }
 
-/** The certificate on disk if it is good beyond half of its life, else a new one. */
+/**
+ * The certificate on disk if it is good beyond half of its life, else a new one. One under an older root stays as long as that
+ * root is trusted: a member that was away and knows only that one can still come and learn of the new root.
+ */
 export async function currentServerIdentity(
   deps: ServerCertificateDeps,
-  root: Root,
+  roots: readonly Root[],
   nowMs: number,
 ): Promise<ServerIdentity> {
   const path = join(deps.dataDir, "server.pem");
   const pin = spkiPin(keyProviderFromPem(deps.keyPem).spkiDer);
   if (await fileExists(path)) {
     const stored = await readSecretFile(path);
-    if (isCurrent(stored, { deps, root, nowMs, pin })) return { keyPem: deps.keyPem, chainPem: stored, pin };
+    if (isCurrent(stored, { deps, roots: trustedRoots(roots), nowMs, pin }))
+      return { keyPem: deps.keyPem, chainPem: stored, pin };
   }
-  const issued = chainPem(await issueServer(deps, root, nowMs));
+  const issued = chainPem(await issueServer(deps, signingOf(roots), nowMs));
   await writeSecretFile(path, issued, 0o600);
   return { keyPem: deps.keyPem, chainPem: issued, pin };
 }
@@ -60,19 +65,19 @@ async function issueServer(deps: ServerCertificateDeps, root: Root, nowMs: numbe
 
 interface Expectation {
   readonly deps: ServerCertificateDeps;
-  readonly root: Root;
+  readonly roots: readonly Root[];
   readonly nowMs: number;
   readonly pin: string;
 }
 
-function isCurrent(pem: string, { deps, root, nowMs, pin }: Expectation): boolean {
+function isCurrent(pem: string, { deps, roots, nowMs, pin }: Expectation): boolean {
   const chain = parseChainPem(pem);
   const facts = chain.ok ? chain.value.map((der) => parseCertificate(der)) : [];
   const [leaf, last] = [facts[0], facts.at(-1)];
   if (leaf?.ok !== true || last?.ok !== true) return false; // damaged: a new one costs nothing
   return (
     spkiPin(leaf.value.publicKey.spkiDer) === pin &&
-    last.value.authorityKeyIdHex === root.facts.subjectKeyIdHex &&
+    roots.some(({ facts }) => facts.subjectKeyIdHex === last.value.authorityKeyIdHex) &&
     sameNames(leaf.value, deps.names) &&
     nowMs < renewalDueMs(leaf.value, 0.5)
   );

@@ -137,6 +137,27 @@ export interface StatusReport {
   readonly clusterCaNotAfterMs: number;
   readonly agentNotAfterMs: number;
   readonly problems: readonly StatusProblem[];
+  /** Absent: an agent that is older than rotations. */
+  readonly trust?: TrustReport | null;
+}
+
+export interface TrustReport {
+  readonly proxies: number;
+  readonly unserved: readonly string[];
+  readonly svidTtlMs: number;
+  readonly roots: readonly RootUse[];
+}
+
+export interface RootUse {
+  readonly root: string;
+  readonly trustedBy: number;
+  readonly usedBy: number;
+  readonly provenBy: number;
+  readonly agentCertificate: boolean;
+  readonly clusterCa: boolean;
+  readonly untrusting: readonly string[];
+  readonly notUsing: readonly string[];
+  readonly unproven: readonly string[];
 }
 
 export interface StatusProblem {

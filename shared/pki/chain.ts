@@ -41,6 +41,18 @@ export function checkTimes({ notBeforeMs, notAfterMs }: Validity, nowMs: number)
   return rejected("ISTHMUS_CHAIN_TIME", `valid from ${from} to ${to}, but this machine's clock says ${now}`, "chain");
 }
 
+/** Which of these roots signed the last certificate of a chain; undefined: none of them, or it is unreadable. */
+export function rootOfChain(chainDer: readonly Uint8Array[], rootsDer: readonly Uint8Array[]): Uint8Array | undefined {
+  const lastDer = chainDer.at(-1);
+  if (lastDer === undefined) return undefined;
+  try {
+    const last = new X509Certificate(lastDer);
+    return rootsDer.find((der) => issued(new X509Certificate(der), last));
+  } catch {
+    return undefined; // what cannot be read was signed by nobody we know
+  }
+}
+
 type Path = readonly [Uint8Array, Uint8Array, ...Uint8Array[]];
 
 /** The chain with the root that ends it: each certificate signed by the next. */

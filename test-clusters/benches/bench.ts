@@ -1,17 +1,29 @@
 // What a bench is: `npm run bench` lists them, runs one and writes what it found. Implemented by the files beside this one.
-import type { ClustersUp } from "../joined/joined-fleet.ts";
+import type { ClusterSettings, ClustersUp } from "../joined/joined-fleet.ts";
 import type { Progress } from "../../shared/progress.ts";
-import type { SiteFleet } from "../sites/site-fleet.ts";
+import type { SiteFleet, SiteFleetSettings } from "../sites/site-fleet.ts";
 
 export interface BenchContext {
   readonly progress: Progress;
   readonly signal: AbortSignal;
   /** A fleet of these clusters with hub and agents, brought up for this bench and taken down after it. */
-  withJoinedFleet<T>(clusters: readonly string[], work: (up: ClustersUp) => Promise<T>): Promise<T>;
+  withJoinedFleet<T>(
+    clusters: readonly string[],
+    work: (up: ClustersUp) => Promise<T>,
+    settings?: ClusterSettings,
+  ): Promise<T>;
   /** The same before any cluster has joined: hub up, images on every node. */
-  withFleet<T>(clusters: readonly string[], work: (up: ClustersUp) => Promise<T>): Promise<T>;
+  withFleet<T>(
+    clusters: readonly string[],
+    work: (up: ClustersUp) => Promise<T>,
+    settings?: ClusterSettings,
+  ): Promise<T>;
   /** A fleet of sites on this machine, joined; needs no root. */
-  withSites<T>(sites: readonly string[], work: (fleet: SiteFleet) => Promise<T>): Promise<T>;
+  withSites<T>(
+    sites: readonly string[],
+    work: (fleet: SiteFleet) => Promise<T>,
+    settings?: SiteFleetSettings,
+  ): Promise<T>;
 }
 
 export interface Bar {
@@ -21,7 +33,9 @@ export interface Bar {
 
 export interface BenchResult {
   /** Goes under the bench's name into the result file. */
-  readonly figures: Readonly<Record<string, unknown>>;
+  readonly figures: Readonly<Record<string, unknown>> | readonly unknown[];
+  /** What it was measured under, beside machine and versions. */
+  readonly conditions?: Readonly<Record<string, unknown>>;
   readonly bars: readonly Bar[];
 }
 

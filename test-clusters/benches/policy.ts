@@ -93,7 +93,10 @@ async function startAgent(first: MeshInputs): Promise<Agent> {
     metrics: createAgentMetrics(),
   });
   mesh.pusher.changed();
-  const port = await mesh.ads.listen(`127.0.0.1:${await freePort()}`, createSwappableCredentials(svid).credentials);
+  const port = await mesh.ads.listen(
+    `127.0.0.1:${await freePort()}`,
+    createSwappableCredentials({ ...svid, root: "bench" }).credentials,
+  );
   const clients = fork(join(import.meta.dirname, "policy-clients.ts"), { execArgv: [] });
   const order: ClientsOrder = { open: streamOwners(), origin: `https://127.0.0.1:${port}` };
   clients.send(order);

@@ -28,7 +28,7 @@ export function clusterFleet(up: ClustersUp): ClusterFleet {
       dataDir: fleet.hub.dataDir,
       kill: async () => killHub(await adoptHub(fleet)),
       start: async () => {
-        await startHub(fleet);
+        await startHub(fleet, up.settings?.hub);
       },
     },
     member: (name) => clusterMember(fleet.cluster(name)),

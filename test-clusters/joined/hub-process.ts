@@ -27,10 +27,10 @@ export async function initHub(fleet: Fleet, product: Product): Promise<void> {
 }
 
 /** Starts the hub and waits until it is ready to serve. */
-export async function startHub(fleet: Fleet): Promise<HubProcess> {
+export async function startHub(fleet: Fleet, options: readonly string[] = []): Promise<HubProcess> {
   const { netns, address, dataDir } = fleet.hub;
   const listen = ["--listen", `${address}:${GRPC_PORT}`, "--http", `${address}:${HTTP_PORT}`];
-  const argv = [process.execPath, isthmusProgram, "hub", "--data", dataDir, ...listen];
+  const argv = [process.execPath, isthmusProgram, "hub", "--data", dataDir, ...listen, ...options];
   const started = await fleet.spawnIn(netns, argv, { name: "hub" });
   const readyUrl = `http://${address}:${HTTP_PORT}/readyz`;
   await until("the hub to be ready", 30_000, async () => {

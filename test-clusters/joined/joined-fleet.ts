@@ -18,7 +18,14 @@ export interface FleetFile {
   readonly images: readonly BuiltImage[];
 }
 
+/** More words of `isthmus hub` and `isthmus join`. */
+export interface ClusterSettings {
+  readonly hub: readonly string[];
+  readonly join: readonly string[];
+}
+
 export interface ClustersUp {
+  readonly settings?: ClusterSettings;
   readonly fleet: Fleet;
   readonly product: Product;
   readonly images: readonly BuiltImage[];
@@ -46,9 +53,9 @@ export async function upClusters(options: UpOptions): Promise<ClustersUp> {
   return { fleet, images, product: await openProduct(fleet, progress) };
 }
 
-export async function upHub({ fleet, product }: ClustersUp): Promise<HubProcess> {
+export async function upHub({ fleet, product, settings }: ClustersUp): Promise<HubProcess> {
   await initHub(fleet, product);
-  return startHub(fleet);
+  return startHub(fleet, settings?.hub);
 }
 
 /** A token from the hub, and `isthmus join` with it: returns once the cluster takes part. */
@@ -63,8 +70,13 @@ export async function createToken({ fleet, product }: ClustersUp, cluster: strin
   return tokenFile;
 }
 
-export async function joinWith({ product, images }: ClustersUp, cluster: string, tokenFile: string): Promise<void> {
-  await product.isthmus(["join", "--token-file", tokenFile, "--context", cluster, ...imageValues(images)]);
+export async function joinWith(
+  { product, images, settings }: ClustersUp,
+  cluster: string,
+  tokenFile: string,
+): Promise<void> {
+  const words = ["join", "--token-file", tokenFile, "--context", cluster];
+  await product.isthmus([...words, ...imageValues(images), ...(settings?.join ?? [])]);
 }
 
 function imageValues(images: readonly BuiltImage[]): readonly string[] {

@@ -31,6 +31,14 @@ const HUB = "hub";
 /** Second byte of the applications' addresses, plus the slot. */
 const FIRST_APPLICATION = 32;
 
+/** What the hub and the sites are told beside where they are. */
+export interface SiteFleetSettings {
+  readonly hub: readonly string[];
+  readonly site: readonly string[];
+}
+
+const asShipped: SiteFleetSettings = { hub: [], site: [] };
+
 export interface SiteFleetFile {
   readonly kind: "sites";
   readonly folder: string;
@@ -49,15 +57,23 @@ export interface SiteFleet extends FleetStage {
 }
 
 /** The programs, the folders and the places; nothing runs yet. */
-export async function prepareSites(names: readonly string[], progress: Progress): Promise<SiteFleet> {
+export async function prepareSites(
+  names: readonly string[],
+  progress: Progress,
+  settings = asShipped,
+): Promise<SiteFleet> {
   const programs = await findPrograms(progress);
   const run = await openRun(names, (line) => progress.say(line));
-  return siteFleet(run, programs);
+  return siteFleet(run, programs, settings);
 }
 
 /** Hub, sites and joins; whatever fails, nothing is left behind. */
-export async function bringUpSites(names: readonly string[], progress: Progress): Promise<SiteFleet> {
-  const fleet = await prepareSites(names, progress);
+export async function bringUpSites(
+  names: readonly string[],
+  progress: Progress,
+  settings?: SiteFleetSettings,
+): Promise<SiteFleet> {
+  const fleet = await prepareSites(names, progress, settings);
   try {
     await progress.step("hub and sites", () =>
       Promise.all([fleet.startHub(), ...names.map((name) => fleet.site(name).start())]),
@@ -85,12 +101,14 @@ async function findPrograms(progress: Progress): Promise<Programs> {
   return { envoy, redis: redis.path };
 }
 
-function siteFleet(run: SiteRun, { envoy, redis }: Programs): SiteFleet {
+function siteFleet(run: SiteRun, { envoy, redis }: Programs, settings = asShipped): SiteFleet {
   const { folder, places } = run;
   const processes = siteProcesses(run, { env: environment([dirname(redis)]) });
   const product = productIn(processes.env);
   const members = new Map(
-    places.sites.map((place) => [place.name, siteMember({ folder, place, processes, envoy })] as const),
+    places.sites.map(
+      (place) => [place.name, siteMember({ folder, place, processes, envoy, options: settings.site })] as const,
+    ),
   );
   const site = (name: string) => {
     const found = members.get(name);
@@ -98,7 +116,7 @@ function siteFleet(run: SiteRun, { envoy, redis }: Programs): SiteFleet {
     return found;
   };
   const dataDir = join(folder, HUB);
-  const hub = siteHub({ run, dataDir, processes });
+  const hub = siteHub({ run, dataDir, processes, options: settings.hub });
   const slot = Number(places.hubAddress.split(".")[2]) - 1;
   return {
     kind: "sites",
@@ -134,14 +152,15 @@ interface HubParts {
   readonly run: SiteRun;
   readonly dataDir: string;
   readonly processes: SiteProcesses;
+  readonly options: readonly string[];
 }
 
-function siteHub({ run, dataDir, processes }: HubParts): HubUnderTest {
+function siteHub({ run, dataDir, processes, options }: HubParts): HubUnderTest {
   const { hubAddress, hubPort, hubHttpPort } = run.places;
   const at = (port: number) => `${hubAddress}:${port}`;
   const start = async () => {
     const listen = ["--listen", at(hubPort), "--http", at(hubHttpPort), "--allow-loopback"];
-    await processes.isthmus(HUB, ["hub", "--data", dataDir, ...listen]);
+    await processes.isthmus(HUB, ["hub", "--data", dataDir, ...listen, ...options]);
     await until("the hub to be ready", HUB_MS, async () => {
       if (!(await processes.isRunning(HUB))) throw new Error(`the hub ended: ${await processes.lastWords(HUB)}`);
       return fetch(`http://${at(hubHttpPort)}/readyz`).then(

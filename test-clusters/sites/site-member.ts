@@ -42,12 +42,14 @@ export interface SiteParts {
   readonly place: SitePlace;
   readonly processes: SiteProcesses;
   readonly envoy: string;
+  /** More words of `isthmus site`. */
+  readonly options?: readonly string[];
 }
 
 /** Every process of a member carries its name. */
 export const memberMark = "ISTHMUS_TEST_MEMBER";
 
-export function siteMember({ folder, place, processes, envoy }: SiteParts): SiteMember {
+export function siteMember({ folder, place, processes, envoy, options = [] }: SiteParts): SiteMember {
   const { name, address } = place;
   const home = join(folder, name);
   const [dataDir, manifestsDir, link] = [join(home, "data"), join(home, "manifests"), join(home, "envoy")];
@@ -81,6 +83,7 @@ export function siteMember({ folder, place, processes, envoy }: SiteParts): Site
         ...["--ads-port", String(place.adsPort), "--admin-port", String(place.adminPort)],
         ...["--gateway", `${address}:${place.gatewayPort}`, "--loopback-range", place.loopbackRange],
         ...["--envoy", link],
+        ...options,
       ],
       { [memberMark]: name },
     );

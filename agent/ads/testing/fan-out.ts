@@ -84,7 +84,7 @@ export async function measureFanOut(options: FanOutOptions): Promise<FanOutFigur
 function credentialsOf(dir: string, tls: boolean): ServerCredentials {
   if (!tls) return ServerCredentials.createInsecure();
   const identity = testFleet(dir, "acme.mesh").svid("east", "isthmus-system", "isthmus-agent");
-  return createSwappableCredentials(identity).credentials;
+  return createSwappableCredentials({ ...identity, root: "test" }).credentials;
 }
 
 async function ask(clients: ChildProcess, order: ClientsOrder): Promise<void> {

@@ -29,7 +29,7 @@ export function aProxyHome(): ProxyHome {
   return {
     dir,
     fleet,
-    agentIdentity: () => fleet.svid("east", "isthmus-system", "isthmus-agent"),
+    agentIdentity: () => ({ ...fleet.svid("east", "isthmus-system", "isthmus-agent"), root: "test" }),
     remove: () => rmSync(dir, { recursive: true, force: true }),
   };
 }

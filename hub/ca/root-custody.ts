@@ -1,0 +1,93 @@
+// Roots that come and go: made for a rotation, tried before anybody is told of them, and their keys taken away when they have
+// left the fleet. Called by authority.ts.
+import type { Clock } from "../../shared/clock.ts";
+import { UserError } from "../../shared/errors.ts";
+import { generateKeyPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
+import { hubServerTemplate } from "../../shared/pki/template.ts";
+import type { FleetBundle } from "./fleet-bundle.ts";
+import type { RootEntry, RootKind } from "./fleet-file.ts";
+import type { KeyStore } from "./key-store.ts";
+import type { RootSources } from "./root.ts";
+import { selfMadeRoots } from "./self-made-root.ts";
+
+export function rootSources(dataDir: string, keys: KeyStore): RootSources {
+  return { self: selfMadeRoots(dataDir, keys) };
+}
+
+/** SPIRE #7199: a CA that was about to end was put to use, and what it signed was born expired. */
+const fewestClusterCaLives = 3;
+
+export interface RootCustody {
+  prepare(kind: RootKind, ttlMs: number): Promise<RootEntry>;
+  /** Why a prepared root cannot be trusted yet; empty: it can. */
+  problemOf(id: string, clusterCaTtlMs: number): Promise<string>;
+  /** Takes away the key of a root that a rotation has removed. Asking again is no mistake: a crash may come in between. */
+  removeFormer(): Promise<void>;
+}
+
+export interface CustodyDeps {
+  readonly dataDir: string;
+  readonly sources: RootSources;
+  readonly bundle: FleetBundle;
+  readonly clock: Clock;
+}
+
+export function rootCustody({ sources, bundle, clock }: CustodyDeps): RootCustody {
+  return {
+    prepare: async (kind, ttlMs) => {
+      const id = String(clock.now());
+      await sources[kind].prepare({ id, fleet: bundle.file().fleetDomain, nowMs: clock.now(), ttlMs });
+      return { id, state: "prepared", kind };
+    },
+    problemOf: async (id, clusterCaTtlMs) => {
+      const entry = bundle.file().roots.find((root) => root.id === id);
+      const root = bundle.roots().find((opened) => opened.id === id);
+      if (entry === undefined || root === undefined) return "the new root waits for its certificate";
+      const { facts } = root;
+      if (facts.notAfterMs - clock.now() < fewestClusterCaLives * clusterCaTtlMs) {
+        return `the new root ends at ${new Date(facts.notAfterMs).toISOString()}: too soon for ${fewestClusterCaLives} lives of a cluster CA`;
+      }
+      return trial(bundle.file().fleetDomain, await issuerOrReason(sources, entry, facts), clock.now());
+    },
+    removeFormer: async () => {
+      const { lastRotation, roots, rotation } = bundle.file();
+      if (lastRotation === undefined) return;
+      const { from, to, outcome } = lastRotation;
+      const former = outcome === "completed" ? from : to;
+      if (rotation?.from === former || roots.some(({ id }) => id === former)) return;
+      // of which kind it was is not written down any more: every source forgets an id that it does not have
+      for (const source of Object.values(sources)) await source.remove(former);
+    },
+  };
+}
+
+type IssuerOrReason = Awaited<ReturnType<RootSources[RootKind]["issuer"]>> | string;
+
+async function issuerOrReason(
+  sources: RootSources,
+  entry: RootEntry,
+  facts: Parameters<RootSources[RootKind]["issuer"]>[1],
+): Promise<IssuerOrReason> {
+  try {
+    return await sources[entry.kind ?? "self"].issuer(entry.id, facts);
+  } catch (error) {
+    if (error instanceof UserError) return error.message;
+    throw error;
+  }
+}
+
+/** A certificate of the hub's own for a key that is thrown away: a root that cannot sign must not be the one that everybody waits for. */
+async function trial(
+  fleet: Parameters<typeof hubServerTemplate>[0],
+  issuer: IssuerOrReason,
+  nowMs: number,
+): Promise<string> {
+  if (typeof issuer === "string") return issuer;
+  const issued = await issuer.issue({
+    spkiDer: spkiOfKeyPem(generateKeyPem()),
+    nowMs,
+    ttlMs: 60_000,
+    template: (validity) => hubServerTemplate(fleet, { dnsNames: [], ipAddresses: [] }, validity),
+  });
+  return issued.ok ? "" : `the new root does not sign: ${issued.error[0]?.message ?? ""}`;
+}
