@@ -31,7 +31,7 @@ import { bringUpSites } from "./sites/site-fleet.ts";
 
 const benches: readonly Bench[] = [propagation, join, memory, demoSites, revoke, policy, rotation];
 
-const usage = `usage: npm run bench -- NAME [--sites] [--json FILE] | --list
+const usage = `usage: npm run bench -- NAME [--sites] [--only CASE,...] [--json FILE] | --list
 Brings up what the bench needs and takes it down. ISTHMUS_FLEET=FILE (as the end-to-end runner writes it) measures on a
 fleet that is up instead. --sites: on sites, which are processes of this machine; needs no root.
 `;
@@ -54,7 +54,7 @@ function benchNamed(name: string | undefined): Bench {
   throw new UserError("ISTHMUS_USAGE", what, { hint: "npm run bench -- --list" });
 }
 
-function benchContext(signal: AbortSignal): BenchContext {
+function benchContext(only: BenchContext["only"], signal: AbortSignal): BenchContext {
   const progress = lineProgress((text) => process.stdout.write(text));
   const withFleet: BenchContext["withFleet"] = async (clusters, work, settings) => {
     const runId = newRunId("bench");
@@ -69,6 +69,7 @@ function benchContext(signal: AbortSignal): BenchContext {
   return {
     progress,
     signal,
+    only,
     withFleet,
     withSites: async (sites, work, settings) => {
       const fleet = await bringUpSites(sites, progress, settings);
@@ -88,16 +89,17 @@ function benchContext(signal: AbortSignal): BenchContext {
 
 interface BenchOptions {
   readonly sites: boolean;
+  readonly only: readonly string[] | undefined;
   readonly jsonFile: string | undefined;
 }
 
-async function runBench(bench: Bench, { sites, jsonFile }: BenchOptions, signal: AbortSignal): Promise<boolean> {
+async function runBench(bench: Bench, { sites, only, jsonFile }: BenchOptions, signal: AbortSignal): Promise<boolean> {
   const needsRoot = bench.needsRoot && !sites;
   say(`${bench.name}: ${bench.about}; about ${bench.minutes} min${needsRoot ? ", needs root" : ""}`);
   const reason = needsRoot ? await whyNoClusters() : undefined;
   if (reason !== undefined) throw new UserError("ISTHMUS_BENCH_UNSUPPORTED", reason);
   const machine = machineFacts();
-  const context = benchContext(signal);
+  const context = benchContext(only, signal);
   const { figures, conditions, bars } = sites ? await onSites(bench, context) : await bench.run(context);
   const result = {
     ...figuresOf(bench, figures, sites),
@@ -138,13 +140,18 @@ async function main(signal: AbortSignal): Promise<boolean> {
       list: { type: "boolean", default: false },
       sites: { type: "boolean", default: false },
       json: { type: "string" },
+      only: { type: "string" },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) process.stdout.write(usage);
   if (values.list) list();
   if (values.help || values.list) return true;
-  return runBench(benchNamed(positionals[0]), { sites: values.sites, jsonFile: values.json }, signal);
+  return runBench(
+    benchNamed(positionals[0]),
+    { sites: values.sites, only: values.only?.split(","), jsonFile: values.json },
+    signal,
+  );
 }
 
 const stop = new AbortController();

@@ -43,6 +43,15 @@ export const suites: readonly Suite[] = [
     needsRoot: false,
   },
   {
+    name: "rotation",
+    about:
+      "the root is rotated, taken back and thrown out on three sites under load, the hub killed on the way; no root",
+    files: ["rotation.e2e.ts"],
+    budgetMinutes: 5,
+    fleet: "none",
+    needsRoot: false,
+  },
+  {
     name: "core",
     about: "every capability once, faults of whole clusters, a site among them; then which permissions all that used",
     files: ["core.e2e.ts", "metrics.e2e.ts", "faults.e2e.ts", "mixed.e2e.ts", "rbac.e2e.ts", "trust.e2e.ts"],

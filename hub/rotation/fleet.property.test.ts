@@ -46,10 +46,11 @@ type Event =
   | { readonly kind: "start" }
   | { readonly kind: "rollBack" }
   | { readonly kind: "setAside"; readonly member: number }
-  | { readonly kind: "round"; readonly member: number };
+  | { readonly kind: "round"; readonly member: number; readonly synced: readonly boolean[]; readonly reports: boolean };
 
 const memberCount = 3;
 const proxyCount = 2;
+const everyProxy: readonly boolean[] = Array.from({ length: proxyCount }, () => true);
 
 class Model {
   #stored: FleetTrust = { roots: [{ id: "r0", state: "signing" }], bundle: { sequence: 1 } };
@@ -81,7 +82,7 @@ class Model {
       this.#keep(startRotation(this.#stored, { id: `r${this.#made}`, state: "prepared" }, this.#nowMs));
     } else if (event.kind === "rollBack") this.#keep(rollBack(this.#stored, this.#nowMs));
     else if (event.kind === "setAside") this.#setAside(this.members[event.member]!);
-    else if (event.kind === "round") this.#round(event.member);
+    else if (event.kind === "round") this.#round(event);
     else this.#member(event);
   }
 
@@ -90,14 +91,14 @@ class Model {
     this.#keep(setAside(this.#stored, member.name, true));
   }
 
-  /** All that a member that answers does by itself before its next report. */
-  #round(at: number): void {
-    for (const kind of ["deliver", "ask", "take"] as const) this.apply({ kind, member: at });
-    for (let each = 0; each < proxyCount; each += 1) {
-      this.apply({ kind: "sync", member: at, proxy: each });
-      this.apply({ kind: "prove", member: at, proxy: each });
+  /** What a member does by itself before its next report: all of it, or some of its proxies are late, or the report is lost. */
+  #round({ member, synced, reports }: Extract<Event, { readonly kind: "round" }>): void {
+    for (const kind of ["deliver", "ask", "take"] as const) this.apply({ kind, member });
+    for (const [proxy, done] of synced.entries()) {
+      if (done) this.apply({ kind: "sync", member, proxy });
+      if (done) this.apply({ kind: "prove", member, proxy });
     }
-    this.apply({ kind: "report", member: at });
+    if (reports) this.apply({ kind: "report", member });
   }
 
   #keep(next: { ok: true; value: FleetTrust } | { ok: false }): void {
@@ -190,6 +191,14 @@ const ofMember = (kind: "deliver" | "ask" | "take" | "report" | "toggle" | "rest
 const ofProxy = (kind: "sync" | "prove") => fc.record({ kind: fc.constant(kind), member, proxy });
 const ofFleet = <Kind extends "look" | "kill" | "start" | "rollBack">(kind: Kind) => fc.constant({ kind });
 
+const mostly = fc.integer({ min: 0, max: 4 }).map((value) => value > 0);
+const round = fc.record({
+  kind: fc.constant("round" as const),
+  member,
+  synced: fc.array(mostly, { minLength: proxyCount, maxLength: proxyCount }),
+  reports: mostly,
+});
+
 const events: fc.Arbitrary<Event> = fc.oneof(
   { weight: 6, arbitrary: ofMember("deliver") },
   { weight: 4, arbitrary: ofMember("ask") },
@@ -203,7 +212,7 @@ const events: fc.Arbitrary<Event> = fc.oneof(
   { weight: 1, arbitrary: ofFleet("kill") },
   { weight: 2, arbitrary: ofFleet("start") },
   { weight: 1, arbitrary: ofFleet("rollBack") },
-  { weight: 12, arbitrary: fc.record({ kind: fc.constant("round" as const), member }) },
+  { weight: 12, arbitrary: round },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant("setAside" as const), member }) },
 );
 
@@ -215,7 +224,8 @@ function settle(model: Model): void {
   for (const each of model.members)
     if (!each.online) model.apply({ kind: "toggle", member: model.members.indexOf(each) });
   for (let turn = 0; turn < 12 && model.trust.rotation !== undefined; turn += 1) {
-    for (let at = 0; at < memberCount; at += 1) model.apply({ kind: "round", member: at });
+    for (let at = 0; at < memberCount; at += 1)
+      model.apply({ kind: "round", member: at, synced: everyProxy, reports: true });
     model.apply({ kind: "look" });
   }
 }

@@ -6,6 +6,8 @@ import type { SiteFleet, SiteFleetSettings } from "../sites/site-fleet.ts";
 export interface BenchContext {
   readonly progress: Progress;
   readonly signal: AbortSignal;
+  /** The cases that were asked for; undefined: all. */
+  readonly only: readonly string[] | undefined;
   /** A fleet of these clusters with hub and agents, brought up for this bench and taken down after it. */
   withJoinedFleet<T>(
     clusters: readonly string[],

@@ -144,10 +144,9 @@ interface CaseResult {
   readonly said: readonly string[];
 }
 
-async function measure(ground: Ground, { progress }: BenchContext): Promise<BenchResult> {
+async function measure(ground: Ground, { progress, only }: BenchContext): Promise<BenchResult> {
   progress.say(`  lifetimes: ${JSON.stringify(lifetimes)}`);
-  const wanted = process.env["ISTHMUS_BENCH_CASES"]?.split(",");
-  const chosen = cases.filter(({ name }) => wanted?.includes(name) !== false);
+  const chosen = cases.filter(({ name }) => only?.includes(name) !== false);
   const stage = await progress.step("workloads with sidecars, and the first answers", () =>
     openRotationStage(ground.fleet, "bench-rotation", RPS),
   );

@@ -1,0 +1,80 @@
+// The root is rotated on three sites while they call each other: whole, with the hub killed on the way, and taken back. The bench
+// `rotation` plays every case at full load; these rows say that it works.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { silentProgress } from "../../shared/progress.ts";
+import { bringUpSites, type SiteFleet } from "../sites/site-fleet.ts";
+import { hubLifetimes, siteLifetimes } from "../stage/rotation-lifetimes.ts";
+import { openRotationStage, type RotationStage, type Traffic } from "../stage/rotation-stage.ts";
+import { until } from "../stage/until.ts";
+
+const RPS = 50;
+const ROTATION_MS = 240_000;
+let fleet: SiteFleet;
+let stage: RotationStage;
+
+beforeAll(async () => {
+  const settings = { hub: hubLifetimes, site: siteLifetimes };
+  fleet = await bringUpSites(["east", "west", "north"], silentProgress, settings);
+  stage = await openRotationStage(fleet, "e2e-rotation", RPS);
+});
+
+afterAll(async () => {
+  await stage.close();
+  await fleet.run.down();
+});
+
+const rootOf = async () => (await stage.trust()).roots.map(({ id }) => id);
+
+function expectNoLoss({ failed, requests, said }: Traffic): void {
+  expect(failed, said.join("; ")).toBe(0);
+  expect(requests).toBeGreaterThan(RPS);
+}
+
+describe("no request is lost, and no pod restarted, when the root", () => {
+  test(
+    "is taken back while it signs",
+    async () => {
+      const before = await rootOf();
+      const traffic = await stage.during(async () => {
+        await stage.isthmus("rotate", "root", "--hold", "signing");
+        await stage.untilHeldIn("signing");
+        await stage.isthmus("rotate", "rollback", "--wait");
+      });
+      expectNoLoss(traffic);
+      expect(await rootOf()).toEqual(before);
+    },
+    ROTATION_MS,
+  );
+
+  test(
+    "is rotated and the hub is killed in the middle",
+    async () => {
+      const before = await rootOf();
+      const traffic = await stage.during(async () => {
+        await stage.isthmus("rotate", "root", "--hold", "signing");
+        await until("the new root to sign", 60_000, async () => (await stage.trust()).rotation?.step === "signing");
+        await fleet.hub.kill();
+        await fleet.hub.start();
+        await stage.isthmus("rotate", "resume");
+        expect(await stage.untilOver()).toBe("completed");
+      });
+      expectNoLoss(traffic);
+      const after = await rootOf();
+      expect([after.length, before.includes(after[0] ?? "")]).toEqual([1, false]);
+    },
+    ROTATION_MS,
+  );
+
+  test(
+    "is compromised and leaves at once",
+    async () => {
+      expectNoLoss(await stage.during(() => stage.isthmus("rotate", "root", "--emergency", "--wait")));
+      expect(await rootOf()).toHaveLength(1);
+    },
+    ROTATION_MS,
+  );
+
+  test("stays, and one member gets a new cluster CA", async () => {
+    expectNoLoss(await stage.during(() => stage.isthmus("rotate", "cluster-ca", "west", "--wait")));
+  });
+});
