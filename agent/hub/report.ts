@@ -18,8 +18,8 @@ export type AgentStatus = Omit<
 export interface ReportDeps {
   readonly report: () => StatusReport;
   readonly onStatusChange: (listener: () => void) => () => void;
-  /** The hub asks for new certificates before their time. */
-  readonly onRenewNow: () => void;
+  /** The hub asks for new certificates before their time, having read this report. */
+  readonly onRenewNow: (report: StatusReport) => void;
   readonly onSent: () => void;
   readonly clock: Clock;
 }
@@ -31,9 +31,10 @@ export async function runReports(client: FleetClient, deps: ReportDeps, signal: 
   try {
     for (;;) {
       wake = new AbortController();
-      const { renewNow } = await sendReport(client, deps.report());
+      const report = deps.report();
+      const { renewNow } = await sendReport(client, report);
       onSent();
-      if (renewNow) onRenewNow();
+      if (renewNow) onRenewNow(report);
       await clock.sleep(spacingMs, signal);
       const idle = AbortSignal.any([signal, wake.signal]);
       await clock.sleep(everyMs - spacingMs, idle).catch(() => signal.throwIfAborted());

@@ -31,6 +31,7 @@ const refusals: ReadonlySet<status> = new Set([
   status.UNIMPLEMENTED,
 ]);
 const renewTimeoutMs = 15_000;
+const keyReplaced = "ISTHMUS_AGENT_KEY_REPLACED";
 
 /** Whether the hub is there, as a level: connected means that the watch is live and whole. */
 export interface HubState {
@@ -70,7 +71,11 @@ export async function runHubSession(deps: HubSessionDeps, signal: AbortSignal): 
     keep("publish", (client, inner, alive) => deps.publisher.runStream(client, inner, alive)),
     keep("report", (client, inner, alive) => {
       const { credential, onStatusChange, clock } = deps;
-      const onRenewNow = () => credential.renewSoon();
+      // renewed since the report was made: the hub has not seen that yet
+      const onRenewNow = ({ clusterCaNotAfterMs, agentNotAfterMs }: StatusReport) => {
+        const isSame = clusterCaNotAfterMs === credential.clusterCa().validity.notAfterMs;
+        if (isSame && agentNotAfterMs === credential.agentValidity().notAfterMs) credential.renewSoon();
+      };
       return runReports(client, { report, onStatusChange, onRenewNow, onSent: alive, clock }, inner);
     }),
     keep("answer", (client, inner, alive) => runAnswers(client, { answer: deps.answer, onOpen: alive }, inner)),
@@ -141,6 +146,8 @@ async function keepRunning({ name, stream, onLost, channel, deps }: Kept, signal
       if (replaced.aborted) continue;
       const problem = asProblem(error);
       onLost(problem);
+      // another replica has renewed, and twice: what it kept is taken over at once
+      if (problem.code === keyReplaced) deps.credential.renewSoon();
       if (problem.code !== toldCode) log.warn(`${name} stream lost`, { code: problem.code, cause: causeChain(error) });
       toldCode = problem.code;
       const options = refusals.has(problem.status) ? refused : transient;

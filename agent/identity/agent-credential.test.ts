@@ -169,6 +169,19 @@ describe("a member's trust bundle", () => {
     expect(credential.state().bundle.sequence).toBe(5);
   });
 
+  it("is kept with renewed certificates also by a replica that leads no more: the hub knows no other key for long", async () => {
+    const credential = open();
+    const renew = renewFrom(root, () => clock.now(), ttlMs);
+    start(credential, (request) => {
+      mayWrite = false; // the lease is lost while the hub answers
+      return renew(request);
+    });
+    credential.renewSoon();
+    await clock.pass(1_000);
+    expect(kept?.stage === "joined" && kept.agentChainPem).toBe(credential.state().agentChainPem);
+    expect(credential.state().agentChainPem).not.toBe(initial.agentChainPem);
+  });
+
   it("loses a root at the hub's word even when its own chains end there: a compromised one must be trusted by nobody", async () => {
     const credential = open();
     const elsewhere = await testRoot(clock.now());

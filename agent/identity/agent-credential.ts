@@ -40,7 +40,7 @@ export interface AgentCredential {
   onChange(listener: () => void): () => void;
   /** Takes a bundle that the hub sent if it is signed by a known key and newer; else says why not. */
   offerBundle(bundle: TrustBundle): Promise<Result<"newer" | "unchanged">>;
-  /** The hub asks for a renewal before its time. */
+  /** The hub asks for a renewal before its time, or knows newer certificates than these: what another replica kept is taken over. */
   renewSoon(): void;
   /** Renews until the signal aborts. */
   run(renew: Renew, signal: AbortSignal): Promise<void>;
@@ -145,6 +145,7 @@ class RunningCredential implements AgentCredential {
   }
 
   renewSoon(): void {
+    if (this.#renewing) return; // a second one would end the key that the other replicas still use
     this.#agentDueMs = 0;
     this.#clusterCaDueMs = 0;
     this.#wake();
@@ -186,7 +187,11 @@ class RunningCredential implements AgentCredential {
     const withClusterCa = this.#clusterCaDueMs <= this.#deps.clock.now();
     this.#renewing = true;
     try {
-      await this.#keep(await this.#renewed(renew, withClusterCa));
+      const renewed = await this.#renewed(renew, withClusterCa);
+      // kept even by one that leads no more, and used only then: once a new key is used the hub takes the old one for as long as
+      // one more renewal, and whoever leads now has no other. If somebody else wrote meanwhile this rejects, and nothing is lost.
+      await this.#deps.store.save(renewed.state);
+      this.#use(renewed);
     } finally {
       this.#renewing = false;
     }

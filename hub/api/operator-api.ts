@@ -48,16 +48,15 @@ export function operatorApp(deps: OperatorDeps): Express {
   policyBodies(app);
   app.use(express.json({ limit: "64kb" }));
   app.get("/v1/status", async (_request: Request, response: Response) => {
-    const { live } = store;
     response.json({
       fleetDomain: authority.fleetDomain,
       hub: deps.advertise,
       version: deps.version,
       nowMs: clock.now(),
-      revision: live.view?.revision ?? 0,
-      records: live.view?.size ?? 0,
-      redis: live.connected ? "connected" : "away",
-      restored: live.restored,
+      revision: store.live.view?.revision ?? 0,
+      records: store.live.view?.size ?? 0,
+      redis: store.live.connected ? "connected" : "away",
+      restored: store.live.restored,
       clusters: await clusterOverviews(store, clock),
     });
   });

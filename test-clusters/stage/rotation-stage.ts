@@ -10,6 +10,7 @@ import type { Caller, LoadResult } from "../traffic/caller.ts";
 /** Of three members: the first calls the other two, the second calls the first. */
 const [east, west, north] = ["east", "west", "north"] as const;
 const TCP_EVERY_MS = 200;
+const memoryLimit = "512Mi";
 const OVER_MS = 300_000;
 /** A load is ended by a word; this is longer than any rotation here. */
 const ENDLESS_S = 3_600;
@@ -92,9 +93,15 @@ async function deploy(scene: Scene): Promise<void> {
     ),
   ];
   await Promise.all([
-    scene.apply(west, [...served("server", "client", east), ...workload({ namespace, name: "caller", image })]),
+    scene.apply(west, [
+      ...served("server", "client", east),
+      ...workload({ namespace, name: "caller", image, memoryLimit }),
+    ]),
     scene.apply(north, served("server", "client", east)),
-    scene.apply(east, [...served("back", "caller", west), ...workload({ namespace, name: "client", image })]),
+    scene.apply(east, [
+      ...served("back", "caller", west),
+      ...workload({ namespace, name: "client", image, memoryLimit }),
+    ]),
   ]);
   await Promise.all([east, west, north].map((member) => scene.ready(member)));
 }
@@ -167,8 +174,14 @@ function connectAnew({ out, tcpHost }: Callers) {
     result.failed += 1;
     result.said.push(`tcp at ${new Date().toISOString()}: ${end} after ${Math.round(ms)} ms`);
   };
+  const lost = (error: unknown) => {
+    result.failed += 1;
+    result.said.push(`tcp at ${new Date().toISOString()}: ${String(error)}`);
+  };
   const timer = setInterval(() => {
-    const job = one().finally(() => pending.delete(job));
+    const job = one()
+      .catch(lost)
+      .finally(() => pending.delete(job));
     pending.add(job);
   }, TCP_EVERY_MS);
   return {

@@ -16,6 +16,8 @@ export interface WorkloadOptions {
   readonly annotations?: Readonly<Record<string, string>>;
   /** The pod's weight when a node has too much to do; `10m` when not given. */
   readonly cpuRequest?: string;
+  /** What the pod may hold; `192Mi` when not given. A caller that makes hundreds of requests a second holds all that wait. */
+  readonly memoryLimit?: string;
 }
 
 export const HTTP_PORT = 8080;
@@ -36,7 +38,7 @@ function environment({ name, tcp, grpc }: WorkloadOptions): readonly Manifest[] 
 }
 
 function deployment(options: WorkloadOptions): Manifest {
-  const { namespace, name, image, replicas = 1, annotations = {}, cpuRequest = "10m" } = options;
+  const { namespace, name, image, replicas = 1, annotations = {}, cpuRequest = "10m", memoryLimit = "192Mi" } = options;
   const labels = { app: name };
   const probe = { httpGet: { path: "/healthz", port: HTTP_PORT }, periodSeconds: 1 };
   const container = {
@@ -45,7 +47,7 @@ function deployment(options: WorkloadOptions): Manifest {
     args: ["/app/dist/deploy/shop/main.js"],
     env: environment(options),
     readinessProbe: probe,
-    resources: { requests: { cpu: cpuRequest, memory: "48Mi" }, limits: { memory: "192Mi" } },
+    resources: { requests: { cpu: cpuRequest, memory: "48Mi" }, limits: { memory: memoryLimit } },
   };
   return {
     apiVersion: "apps/v1",
