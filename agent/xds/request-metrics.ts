@@ -8,7 +8,7 @@ import type { JsonMessage } from "./resource.ts";
 import { extension, typed } from "./typed-config.ts";
 
 /** Key of everything in metadata that is said of a request's destination. */
-const destination = "isthmus.destination";
+const destination = "isthmus.to";
 
 /** What a destination's label says when nobody knows it, as OSM's. */
 const unknown = "unknown";
@@ -158,20 +158,18 @@ function tags(podLabel: boolean): readonly JsonMessage[] {
   ];
 }
 
-/** The logger is newer than the protos at hand (envoy-facts 18). */
 function statsLog(podLabel: boolean, filter?: JsonMessage): JsonMessage {
   const labels = tags(podLabel);
   const code = { name: "response_code", value_format: "%RESPONSE_CODE%" };
-  const value = {
+  const fields = {
     stats_scope: scope,
     counters: [{ stat: { name: "osm_request_total", tags: [...labels, code] }, value_fixed: 1 }],
     histograms: [
       { stat: { name: "osm_request_duration_ms", tags: labels }, unit: "Milliseconds", value_format: "%DURATION%" },
     ],
   };
-  const type_url = "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config";
   return {
-    ...extension("envoy.access_loggers.stats", "xds.type.v3.TypedStruct", { type_url, value }),
+    ...extension("envoy.access_loggers.stats", "envoy.extensions.access_loggers.stats.v3.Config", fields),
     ...(filter === undefined ? {} : { filter }),
   };
 }

@@ -82,7 +82,7 @@ function loadRoot(): protobuf.Root {
     return includes.map((folder) => join(folder, target)).find((path) => existsSync(path)) ?? target;
   };
   for (const file of readdirSync(protoDirectory).filter((name) => /^envoy-.*\.proto$/.test(name))) {
-    protobuf.parse(readFileSync(join(protoDirectory, file), "utf8"), made, { keepCase: true });
+    made.loadSync(join(protoDirectory, file), { keepCase: true });
   }
   root = made;
   return made;
