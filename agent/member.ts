@@ -3,6 +3,7 @@
 import type { Clock } from "../shared/clock.ts";
 import { UserError } from "../shared/errors.ts";
 import type { StatusReport } from "../shared/grpc/fleet-messages.ts";
+import { trustDomainOf } from "../shared/ids.ts";
 import { runTasks, type Task } from "../shared/lifecycle.ts";
 import type { Log } from "../shared/log.ts";
 import type { RegistryRecord } from "../shared/registry.ts";
@@ -11,11 +12,13 @@ import type { AdminSurface } from "./admin-http.ts";
 import { adsPortTask, type AdsPortTask } from "./ads-port.ts";
 import { ackNote, createProblemBook } from "./agent-views.ts";
 import { createAnswers } from "./explain/answer.ts";
+import { skewProblems } from "./hub/clock-skew.ts";
 import { cutOffAfter, type CutOff } from "./hub/cut-off.ts";
 import { Publisher } from "./hub/publisher.ts";
 import { restoredRegistry } from "./hub/registry-copy.ts";
 import { RemoteRegistry } from "./hub/remote-registry.ts";
 import { runHubSession, type HubState } from "./hub/session.ts";
+import { accountNameProblems } from "./identity/account-names.ts";
 import { openAgentCredential, type AgentCredential } from "./identity/agent-credential.ts";
 import {
   certificateProblems,
@@ -74,6 +77,8 @@ const noRecords: readonly RegistryRecord[] = [];
 interface Levels {
   hub: HubState;
   cutOff: CutOff;
+  /** Of this clock against the hub's, as last told. */
+  skewMs: number;
   leads: () => boolean;
   settled: Settled | undefined;
   adsOpen: boolean;
@@ -119,6 +124,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity): Promise
   const levels: Levels = {
     hub: { connected: false, problem: undefined },
     cutOff: undefined,
+    skewMs: 0,
     leads: () => false,
     settled: undefined,
     adsOpen: false,
@@ -250,13 +256,16 @@ function endStreamsOfGonePods({ mesh }: Member, { inputs }: Settled): void {
   }
 }
 
-function allProblems({ levels, mesh, leader, deps, remote, heldCertificates, sources, publisher }: Member) {
+function allProblems(member: Member): readonly Problem[] {
+  const { levels, mesh, leader, deps, remote, sources, publisher } = member;
   const built = levels.settled?.problems ?? [];
   const { platform } = deps;
   const located = built.map((problem) => platform.located(problem));
   const cutOff = levels.cutOff === undefined ? [] : [levels.cutOff];
-  const aging = certificateProblems(heldCertificates(), deps.clock.now());
-  const own = [...cutOff, ...aging, ...mesh.nacks()];
+  const aging = certificateProblems(member.heldCertificates(), deps.clock.now());
+  const { cluster, fleetDomain } = member.identity;
+  const names = accountNameProblems(mesh.accounts(), trustDomainOf(cluster, fleetDomain));
+  const own = [...cutOff, ...skewProblems(levels.skewMs), ...aging, ...mesh.nacks(), ...names];
   // a record that the hub does not take is about an object of ours: its key names it
   const refused = publisher
     .refused()
@@ -304,12 +313,18 @@ function hubTask(member: Member, { verifiedBy }: AdsPortTask): Task {
     deps.metrics.cutOff.set(levels.cutOff === undefined ? 0 : 1);
     mesh.pusher.changed();
   };
+  const onSkew = (ms: number) => {
+    if (skewProblems(levels.skewMs).length === 0 && skewProblems(ms).length > 0)
+      deps.log.warn("this machine's clock differs from the hub's", { aheadMs: ms });
+    levels.skewMs = ms;
+    deps.metrics.clockSkew.set(ms / 1000);
+  };
   const onStatusChange = (listener: () => void) => {
     statusListeners.add(listener);
     return () => statusListeners.delete(listener);
   };
   const answer = createAnswers(() => levels.settled);
-  const parts = { credential, remote, publisher, status, answer, onStatusChange, onState };
+  const parts = { credential, remote, publisher, status, answer, onStatusChange, onState, onSkew };
   return { name: "hub session", run: (signal) => runHubSession({ ...deps, ...parts }, signal) };
 }
 

@@ -13,6 +13,7 @@ export interface AgentMetrics {
   readonly hubConnected: Gauge;
   readonly leading: Gauge;
   readonly cutOff: Gauge;
+  readonly clockSkew: Gauge;
   /** Asked at scrape time. */
   setCertificateLives(read: () => ReadonlyMap<string, number>): void;
 }
@@ -73,7 +74,7 @@ export function createAgentMetrics(): AgentMetrics {
 }
 
 /** What a member's standing and its certificates have come to. */
-function trustMetrics(registers: Registry[]): Pick<AgentMetrics, "setCertificateLives" | "cutOff"> {
+function trustMetrics(registers: Registry[]): Pick<AgentMetrics, "setCertificateLives" | "cutOff" | "clockSkew"> {
   let certificateLives: () => ReadonlyMap<string, number> = () => new Map();
   new Gauge({
     registers,
@@ -89,6 +90,11 @@ function trustMetrics(registers: Registry[]): Pick<AgentMetrics, "setCertificate
     setCertificateLives: (read) => {
       certificateLives = read;
     },
+    clockSkew: new Gauge({
+      registers,
+      name: "isthmus_agent_clock_skew_seconds",
+      help: "how far this machine's clock is ahead of the hub's; more than 240 either way is a problem",
+    }),
     cutOff: new Gauge({
       registers,
       name: "isthmus_agent_cut_off",

@@ -1,6 +1,7 @@
 // Tells the hub how this member is: every ten seconds, and soon after a change. What `isthmus status` shows; nothing that
 // routes or trusts depends on it. Called by session.ts.
 import type { Clock } from "../../shared/clock.ts";
+import { skewMs } from "./clock-skew.ts";
 import type { StatusReport } from "../../shared/grpc/fleet-messages.ts";
 import type { FleetClient } from "../../shared/grpc/fleet-service.ts";
 
@@ -21,6 +22,8 @@ export interface ReportDeps {
   /** The hub asks for new certificates before their time, having read this report. */
   readonly onRenewNow: (report: StatusReport) => void;
   readonly onSent: () => void;
+  /** Milliseconds that this clock is ahead of the hub's. */
+  readonly onSkew: (ms: number) => void;
   readonly clock: Clock;
 }
 
@@ -32,8 +35,11 @@ export async function runReports(client: FleetClient, deps: ReportDeps, signal: 
     for (;;) {
       wake = new AbortController();
       const report = deps.report();
-      const { renewNow } = await sendReport(client, report);
+      const sentMs = clock.now();
+      const { renewNow, nowMs } = await sendReport(client, report);
       onSent();
+      const skew = skewMs(sentMs, clock.now(), nowMs);
+      if (skew !== undefined) deps.onSkew(skew);
       if (renewNow) onRenewNow(report);
       await clock.sleep(spacingMs, signal);
       const idle = AbortSignal.any([signal, wake.signal]);

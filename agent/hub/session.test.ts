@@ -63,7 +63,16 @@ async function startAgent(folder: string, token: string): Promise<Agent> {
   const onState = (state: HubState) => void states.push(state);
   const onStatusChange = () => () => undefined;
   const answer = () => Promise.resolve({});
-  const deps = { credential, remote, publisher, status: () => status, answer, onStatusChange, onState };
+  const deps = {
+    credential,
+    remote,
+    publisher,
+    status: () => status,
+    answer,
+    onStatusChange,
+    onState,
+    onSkew: () => undefined,
+  };
   const running = runHubSession({ ...deps, clock: systemClock, random, log }, signal.signal);
   return {
     ...{ credential, store, remote, publisher, log, states },

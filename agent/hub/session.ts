@@ -49,6 +49,7 @@ export interface HubSessionDeps {
   readonly answer: (question: Question) => Promise<AnswerContent>;
   readonly onStatusChange: (listener: () => void) => () => void;
   readonly onState: (state: HubState) => void;
+  readonly onSkew: (ms: number) => void;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -76,7 +77,8 @@ export async function runHubSession(deps: HubSessionDeps, signal: AbortSignal): 
         const isSame = clusterCaNotAfterMs === credential.clusterCa().validity.notAfterMs;
         if (isSame && agentNotAfterMs === credential.agentValidity().notAfterMs) credential.renewSoon();
       };
-      return runReports(client, { report, onStatusChange, onRenewNow, onSent: alive, clock }, inner);
+      const { onSkew } = deps;
+      return runReports(client, { report, onStatusChange, onRenewNow, onSent: alive, onSkew, clock }, inner);
     }),
     keep("answer", (client, inner, alive) => runAnswers(client, { answer: deps.answer, onOpen: alive }, inner)),
     {

@@ -178,7 +178,7 @@ function fleetMethods(deps: MethodDeps, watchers: Set<Watcher>): FleetServer {
     Report: unary(log, async (call) => {
       const { cluster } = await authenticate(call);
       await store.reports.store(cluster, call.request, clock.now());
-      return { renewNow: rotation.report(cluster, call.request) };
+      return { renewNow: rotation.report(cluster, call.request), nowMs: clock.now() };
     }),
     Publish: (call) => {
       void servePublish(deps, call);

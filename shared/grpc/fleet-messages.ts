@@ -169,4 +169,5 @@ export interface StatusProblem {
 
 export interface ReportReply {
   readonly renewNow: boolean;
+  readonly nowMs: number;
 }

@@ -106,12 +106,12 @@ export function clusterCaTemplate(cluster: ClusterName, fleet: FleetDomain, vali
 
 /** Exactly one URI SAN (X509-SVID section 2); the DNS SAN is for clients that match those only, such as Contour. */
 export function workloadTemplate(name: WorkloadName, validity: Validity): CertificateTemplate {
-  const dnsName = `${name.serviceAccount}.${name.namespace}.${name.trustDomain}`;
+  const dnsName = workloadDnsName(name);
   return {
     kind: "workload",
     subject: {},
     uris: [workloadSpiffeId(name)],
-    dnsNames: isDnsName(dnsName) ? [dnsName] : [],
+    dnsNames: dnsName === undefined ? [] : [dnsName],
     ipAddresses: [],
     caPathLength: undefined,
     keyUsages: leafUsages,
@@ -160,9 +160,13 @@ export function hubServerTemplate(fleet: FleetDomain, names: ServerNames, validi
 
 const dnsLabel = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 
-/** A service account's name may have 253 characters and long labels: then it has no DNS name, and its URI alone speaks. */
-function isDnsName(text: string): boolean {
-  return text.length <= 253 && text.split(".").every((label) => dnsLabel.test(label));
+/**
+ * A service account's name may have 253 characters and long labels: then it has no DNS name, and its URI alone speaks. It may have
+ * dots, too, and is still read in one way: the namespace is the one label before the trust domain.
+ */
+export function workloadDnsName({ serviceAccount, namespace, trustDomain }: WorkloadName): string | undefined {
+  const text = `${serviceAccount}.${namespace}.${trustDomain}`;
+  return text.length <= 253 && text.split(".").every((label) => dnsLabel.test(label)) ? text : undefined;
 }
 
 function floorSecond(timeMs: number): number {
