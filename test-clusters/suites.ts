@@ -52,6 +52,23 @@ export const suites: readonly Suite[] = [
     needsRoot: false,
   },
   {
+    name: "smi",
+    about: "SMI row by row: access, splits, modes and protocols, on three sites; no root",
+    files: ["smi.e2e.ts"],
+    budgetMinutes: 8,
+    fleet: "sites",
+    needsRoot: false,
+  },
+  {
+    name: "smi-pods",
+    about: "the rows of SMI that need a kubelet: StatefulSets, probes, Jobs",
+    files: ["smi.e2e.ts"],
+    rows: "a pod",
+    budgetMinutes: 6,
+    fleet: "joined",
+    needsRoot: true,
+  },
+  {
     name: "core",
     about: "every capability once, faults of whole clusters, a site among them; then which permissions all that used",
     files: [

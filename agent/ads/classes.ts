@@ -22,7 +22,7 @@ export function newClass<Stream>(key: string): ClassState<Stream> {
     published: undefined,
     served: undefined,
     quarantine: new Map(),
-    good: { cds: new Map(), eds: new Map(), lds: new Map(), rds: new Map(), sds: new Map() },
+    good: { cds: new Map(), eds: new Map(), lds: new Map(), rds: new Map(), ecds: new Map(), sds: new Map() },
   };
 }
 

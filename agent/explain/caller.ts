@@ -138,7 +138,7 @@ function refused(ir: MeshIr, caller: Account, view: PortView): CallerVerdict {
 /** What the caller is shown of this port; the translation's own answer. */
 function seenBy(ir: MeshIr, caller: Account, view: PortView): VisiblePort | undefined {
   const visible = visibleByGrants(meshView(ir), reachableFrom(ir, caller));
-  return visible.find((each) => each.view === view);
+  return visible.ports.find((each) => each.view === view);
 }
 
 function withoutSidecar(

@@ -12,6 +12,7 @@ import { buildModes } from "./modes.ts";
 import { compareText, sortedUnique } from "./order.ts";
 import { buildPeers } from "./peers.ts";
 import { buildGrants } from "./permissions.ts";
+import { buildSplits } from "./splits.ts";
 import { checkServerFirst, localServices, type LocalService } from "./services.ts";
 import { outgoingPolicies, replicaProblems } from "./replicas.ts";
 import { share, shareList } from "./sharing.ts";
@@ -35,6 +36,7 @@ function shareIr(previous: MeshIr | undefined, next: MeshIr): MeshIr {
     ...next,
     services: shareList(previous.services, next.services, (service) => service.key),
     grants: shareList(previous.grants, next.grants, ({ origin }) => `${origin.namespace}/${origin.name}`),
+    splits: shareList(previous.splits, next.splits, (split) => split.root),
     workloads: shareList(previous.workloads, next.workloads, (workload) => `${workload.namespace}/${workload.podName}`),
     exportPorts: shareList(
       previous.exportPorts,
@@ -70,6 +72,7 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
   const { grants, problems: grantProblems } = buildGrants(memory, inputs);
   const { peers, problems: peerProblems } = buildPeers(memory, inputs);
   const services = [...cluster, ...fleet.services];
+  const { splits, problems: splitProblems } = buildSplits(inputs, services);
   const { problems: modeProblems, ...modes } = buildModes(inputs);
   const ir: MeshIr = {
     fleetDomain: inputs.fleetDomain,
@@ -78,6 +81,7 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
     ...modes,
     services,
     grants,
+    splits,
     workloads,
     exportPorts: buildExportPorts(memory, inputs, local),
     peers,
@@ -88,6 +92,7 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
     ...fleet.problems,
     ...portProblems,
     ...grantProblems,
+    ...splitProblems,
     ...peerProblems,
     ...modeProblems,
     ...missingAccounts(memory, inputs),

@@ -20,6 +20,18 @@ test.each<[string, string, readonly string[], readonly string[]]>([
     ["Accepted=False Conflicted", "ResolvedRefs=True ResolvedRefs"],
   ],
   [
+    "leads back to itself",
+    "TrafficSplit",
+    ["ISTHMUS_SPLIT_CYCLE"],
+    ["Accepted=False Invalid", "ResolvedRefs=True ResolvedRefs"],
+  ],
+  [
+    "names services that are not there yet",
+    "TrafficSplit",
+    ["ISTHMUS_SPLIT_BACKEND", "ISTHMUS_SPLIT_PORT"],
+    ["Accepted=True Accepted", "ResolvedRefs=False RefNotResolved"],
+  ],
+  [
     "names what is not there",
     "TrafficTarget",
     ["ISTHMUS_UNRESOLVED_RULE", "ISTHMUS_UNRESOLVED_ACCOUNT"],

@@ -13,7 +13,8 @@ export interface PolicyCondition {
 const referring: ReadonlySet<string> = new Set(["TrafficTarget", "TrafficSplit"]);
 const notEnforced = "ISTHMUS_UDP_NOT_ENFORCED";
 /** A part of the object means nothing, and the rest of it stands. */
-const partial = /_UNRESOLVED_|^ISTHMUS_(SOURCE_KIND|SOURCE_CLUSTERS|RULE_KIND)$/;
+const partial =
+  /_UNRESOLVED_|^ISTHMUS_(SOURCE_KIND|SOURCE_CLUSTERS|RULE_KIND)$|^ISTHMUS_SPLIT_(ROOT|BACKEND|PORT|MATCH)$/;
 /** About copies in other members: the object itself is as it was. */
 const aside = /^ISTHMUS_REPLICA/;
 const conflict = /CONFLICT/;

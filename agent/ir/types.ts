@@ -103,6 +103,32 @@ export interface SourceIr {
   readonly cluster: string;
 }
 
+/** One service that takes a share of the calls to a root. */
+export interface SplitBackendIr {
+  /** ServiceIr.key */
+  readonly service: string;
+  /** A ratio to the other weights; 0 takes nothing. */
+  readonly weight: number;
+}
+
+export interface SplitPortIr {
+  /** Of the root; every backend has it too. */
+  readonly port: number;
+  /** Sorted by service; at least one has a weight. */
+  readonly backends: readonly SplitBackendIr[];
+}
+
+/** One TrafficSplit in force: calls to the root go to the backends by weight. It grants nothing. */
+export interface SplitIr {
+  readonly origin: Origin;
+  /** ServiceIr.key; no other split has it. */
+  readonly root: string;
+  /** "all": every call. Otherwise ORed: requests that match none of them go to the root itself. */
+  readonly matches: "all" | readonly HttpMatchIr[];
+  /** Ports of the root that are split, in its order. */
+  readonly ports: readonly SplitPortIr[];
+}
+
 /** A workload port on which a server's sidecar takes requests. Derived per pod from services that select it. */
 export interface InboundPortIr {
   readonly port: number;
@@ -157,6 +183,7 @@ export interface MeshIr {
   readonly modeExceptions?: readonly string[];
   readonly services: readonly ServiceIr[];
   readonly grants: readonly GrantIr[];
+  readonly splits: readonly SplitIr[];
   readonly workloads: readonly WorkloadIr[];
   readonly exportPorts: readonly ExportPortIr[];
   /** Every other known member that is not revoked: one gateway chain per (export port x peer). */

@@ -90,7 +90,7 @@ const tellable: ReadonlyMap<string, { readonly store: keyof Stores; readonly res
 async function tell(kube: Kube, mistake: Mistake, known: Told | undefined): Promise<Told> {
   const now = kube.clock.now();
   const next: Told = { firstMs: known?.firstMs ?? now, atMs: now, count: (known?.count ?? 0) + 1 };
-  const namespace = mistake.object.namespace;
+  const namespace = eventNamespace(mistake.object);
   try {
     await kube.client.create({ resource: resources.events, namespace }, eventBody(mistake, next));
   } catch (error) {
@@ -103,14 +103,22 @@ async function tell(kube: Kube, mistake: Mistake, known: Told | undefined): Prom
   return next;
 }
 
+/** An object without a namespace has its Events in `default`: the API server takes them nowhere else. */
+function eventNamespace({ namespace }: ObjectIdentity): string {
+  return namespace === "" ? "default" : namespace;
+}
+
 function eventBody({ problem, resource, object, eventName }: Mistake, told: Told) {
   const { namespace, name, uid } = object;
   const field = problem.field === undefined ? "" : `${problem.field} `;
   return {
     apiVersion: "v1",
     kind: "Event",
-    metadata: { namespace, name: eventName },
-    involvedObject: { apiVersion: resources.apiVersionOf(resource), kind: resource.kind, namespace, name, uid },
+    metadata: { namespace: eventNamespace(object), name: eventName },
+    involvedObject: {
+      ...{ apiVersion: resources.apiVersionOf(resource), kind: resource.kind, name, uid },
+      ...(namespace === "" ? {} : { namespace }),
+    },
     type: "Warning",
     reason: reasonOf(problem.code),
     message: `${field}${problem.message} (${problem.code})`.slice(0, MAX_MESSAGE),

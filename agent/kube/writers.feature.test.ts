@@ -4,6 +4,7 @@ import { rootCertificates } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../shared/clock.ts";
 import type { ClusterName, FleetDomain } from "../../shared/ids.ts";
+import { buildModes } from "../ir/modes.ts";
 import type { ServiceImportIr } from "../ir/types.ts";
 import { createClient, type KubeClient } from "./client.ts";
 import { openConnection } from "./connection.ts";
@@ -238,6 +239,20 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
       successor.want(kube.problems());
       const isFresh = (item: unknown) => Date.parse(stringOf(fieldOf(item, "lastTimestamp"))) > startMs + 30_000;
       expect(await eventually(list, (items) => items.every(isFresh))).toHaveLength(2);
+    });
+  });
+
+  it("tells a Namespace its mistake in the namespace default, where Events of what has no namespace are", async () => {
+    await write(client, namespaces, "undecided", { metadata: { annotations: { "isthmus.dev/permissive": "maybe" } } });
+    await until(kube, "the namespace", () => kube.inputs().namespaceModes?.length === 1);
+    const at = { resource: events, namespace: "default" };
+    const list = async () => (await client.listPage(at, { limit: 0, next: "" }, AbortSignal.timeout(10_000))).items;
+    const isTold = (item: unknown) => stringOf(fieldOf(item, "involvedObject", "name")) === "undecided";
+    const writer = createEventWriter(kube);
+    await writing(writer, async () => {
+      writer.want(buildModes({ permissive: false, ...kube.inputs() }).problems);
+      const items = await eventually(list, (all) => all.some(isTold));
+      expect(items.find(isTold)).toMatchObject({ reason: "Permissive", involvedObject: { kind: "Namespace" } });
     });
   });
 

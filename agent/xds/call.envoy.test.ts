@@ -174,6 +174,21 @@ describe.skipIf(reason !== undefined)("calls between real Envoys", () => {
     expect(await world.outsider.curl("http://10.1.0.4:9999/items")).toMatchObject({ status: 403 });
   });
 
+  it("where nothing may leave, an address that no service has is answered 403, on a port of others and in every version", async () => {
+    world.front.configure(`${front}\nsettings: { outboundDefault: deny }`);
+    const unknown = "http://10.96.0.77/items";
+    await eventually("nothing leaves", () => answers(unknown, 403));
+    for (const url of [unknown, "http://10.96.0.77:4711/items"]) {
+      for (const flags of [[], ["--http2-prior-knowledge"], ["--http1.0"]]) {
+        const answer = await world.front.curl(url, ...flags);
+        expect(answer).toMatchObject({ status: 403, text: expect.stringContaining("isthmus: no route") as string });
+      }
+    }
+    expect((await echo(world.front, LOCAL)).name).toBe("east");
+    world.front.configure(front);
+    await eventually("it may again", async () => ((await world.front.curl(unknown)).status === 403 ? undefined : true));
+  });
+
   it("a destination outside the mesh is reached as if there were no mesh", async () => {
     const plain = start(world.gatewayWest.pod.inside([process.execPath, "-e", plainServer]));
     try {

@@ -3,9 +3,9 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import { stringify } from "yaml";
 import type { ProxyTrust } from "./proxy.ts";
 import { resourceTypes } from "./resource.ts";
+import { goldenText } from "./testing/golden-text.ts";
 import { readCase } from "./testing/mesh-case.ts";
 import { translate } from "./translate.ts";
 
@@ -28,8 +28,8 @@ describe.each(cases)("%s", (name) => {
 
   it.each(resourceTypes)("%s is as written", (type) => {
     const file = join(folder, `${type}.yaml`);
-    const text = stringify([...resources[type].values()], { lineWidth: 160, aliasDuplicateObjects: false });
-    if (update) writeFileSync(file, text);
+    const text = goldenText(type, [...resources[type].values()]);
+    if (update && text !== "") writeFileSync(file, text);
     expect(existsSync(file) ? readFileSync(file, "utf8") : "", hint).toBe(text);
   });
 

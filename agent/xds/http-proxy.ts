@@ -21,6 +21,7 @@ import {
 } from "./request-metrics.ts";
 import type { JsonMessage } from "./resource.ts";
 import { clientHeaders, clientRoutes, retryUndelivered } from "./routes.ts";
+import { destination } from "./shares.ts";
 import type { MeshView, PortView } from "./service-ports.ts";
 import { extension } from "./typed-config.ts";
 
@@ -133,7 +134,9 @@ function meshHosts(mesh: MeshView, cluster: ClusterName): MeshHosts {
 }
 
 function portShape(view: PortView): string {
-  return remembered(view, "proxied", () => JSON.stringify([view.name, view.port.protocol, view.plaintext?.shares]));
+  const { name, port, own, split } = view;
+  const shape = () => JSON.stringify([name, port.protocol, own, split?.matches, split?.shares]);
+  return remembered(view, "proxied", shape);
 }
 
 export interface HttpProxyRoutesInput {
@@ -158,11 +161,11 @@ function authority(port: number): JsonMessage {
   return { name: ":authority", string_match: match };
 }
 
-function tunnelRoute(headers: readonly JsonMessage[], cluster: string): JsonMessage {
+function tunnelRoute(headers: readonly JsonMessage[], to: JsonMessage): JsonMessage {
   return {
     match: { connect_matcher: {}, ...(headers.length === 0 ? {} : { headers }) },
     route: {
-      cluster,
+      ...to,
       timeout: "0s",
       retry_policy: retryUndelivered,
       upgrade_configs: [{ upgrade_type: "CONNECT", connect_config: {} }],
@@ -175,11 +178,12 @@ const everythingRefused: readonly JsonMessage[] = [{ connect_matcher: {} }, { pr
   answerRoute(match, 403, noRoute),
 );
 
-function portRoutes({ name, port, plaintext }: PortView): readonly JsonMessage[] {
+function portRoutes({ port, own, split }: PortView): readonly JsonMessage[] {
   const headers = [authority(port.port)];
-  if (!isHttp(port.protocol)) return [tunnelRoute(headers, name)];
-  const shares = plaintext?.shares ?? [{ cluster: name, weight: 1 }];
-  return [tunnelRoute(headers, fixedNames.httpProxy), ...clientRoutes(shares, headers)];
+  if (isHttp(port.protocol)) {
+    return [tunnelRoute(headers, { cluster: fixedNames.httpProxy }), ...clientRoutes({ own, split }, headers)];
+  }
+  return [tunnelRoute(headers, destination(split?.matches === "all" ? split.shares : own))];
 }
 
 /** `isthmus` in Via (RFC 9110 7.6.3): a request for this proxy's own address comes back, and would for ever. */
@@ -197,7 +201,7 @@ function outsideRoutes(outboundDefault: OutboundDefault): readonly JsonMessage[]
   const encrypted = { name: ":scheme", string_match: { exact: "https" } };
   const tunnelIt = "isthmus: this proxy passes TLS on through a tunnel (CONNECT) only";
   return [
-    tunnelRoute([], fixedNames.outside),
+    tunnelRoute([], { cluster: fixedNames.outside }),
     answerRoute({ prefix: "/", headers: [cameBack] }, 508, loop),
     answerRoute({ prefix: "/", headers: [encrypted] }, 400, tunnelIt),
     {

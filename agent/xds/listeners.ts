@@ -11,7 +11,8 @@ import { addressAsHeader } from "./refused-routes.ts";
 import { answererFilter, requestLog } from "./request-metrics.ts";
 import type { JsonMessage } from "./resource.ts";
 import type { PortView } from "./service-ports.ts";
-import { extension } from "./typed-config.ts";
+import { destination, type Share } from "./shares.ts";
+import { extension, fromAds } from "./typed-config.ts";
 import type { VisiblePort } from "./visibility.ts";
 
 const OUTBOUND_PORT = 15001;
@@ -47,28 +48,36 @@ export const tlsInspector = extension(
   "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
 );
 
+const tcpProxyType = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
+
 /** No idle limit: without the mesh an idle database connection would live too. A dead peer is found by keepalive. */
-export function tcpProxy(statPrefix: string, cluster: string): JsonMessage {
-  return extension("envoy.filters.network.tcp_proxy", "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", {
-    stat_prefix: statPrefix,
-    cluster,
-    idle_timeout: "0s",
-    max_connect_attempts: 4,
-  });
+function tcpProxyFields(statPrefix: string, to: JsonMessage): JsonMessage {
+  return { stat_prefix: statPrefix, ...to, idle_timeout: "0s", max_connect_attempts: 4 };
 }
 
-/** The chain of one service port; `name` is also that of its routes and its cluster. */
+export function tcpProxy(statPrefix: string, cluster: string): JsonMessage {
+  return extension("envoy.filters.network.tcp_proxy", tcpProxyType, tcpProxyFields(statPrefix, { cluster }));
+}
+
+/** ECDS: the filter of a raw TCP port. Where its connections go may change without a byte of its chain. */
+export function portFilter(name: string, shares: readonly Share[]): JsonMessage {
+  return extension(name, tcpProxyType, tcpProxyFields("outbound", destination(shares)));
+}
+
+/** The chain of one service port; `name` is also that of its routes, or its filter in ECDS, and of its cluster. */
 function portChain(name: string, protocol: AppProtocol, podLabel: boolean): JsonMessage {
-  const filter = isHttp(protocol)
-    ? connectionManager({
-        statPrefix: "outbound",
-        codec: "AUTO",
-        routes: { rds: name },
-        filters: [answererFilter],
-        extra: { access_log: [requestLog(podLabel)] },
-      })
-    : tcpProxy("outbound", name);
-  return { name, filters: [filter] };
+  if (!isHttp(protocol)) {
+    const discovery = { config_source: fromAds, type_urls: [`type.googleapis.com/${tcpProxyType}`] };
+    return { name, filters: [{ name, config_discovery: discovery }] };
+  }
+  const manager = connectionManager({
+    statPrefix: "outbound",
+    codec: "AUTO",
+    routes: { rds: name },
+    filters: [answererFilter],
+    extra: { access_log: [requestLog(podLabel)] },
+  });
+  return { name, filters: [manager] };
 }
 
 export function chainOf(view: PortView, podLabel: boolean): JsonMessage {

@@ -16,8 +16,12 @@ export interface ServicePortName {
 /** How the local application is spoken to; "same" keeps the version of the plaintext caller (permissive mode). */
 export type LocalProtocol = "h1" | "h2" | "same" | "tcp";
 
+/** "balanced": a headless service whose pod the client chooses, not the application. */
+const servicePortKinds = ["outbound", "balanced", "plaintext", "identities"] as const;
+type ServicePortKind = (typeof servicePortKinds)[number];
+
 export type ResourceName =
-  | ({ readonly kind: "outbound" | "plaintext" | "identities" } & ServicePortName)
+  | ({ readonly kind: ServicePortKind } & ServicePortName)
   | { readonly kind: "inbound" | "inbound-plaintext" | "callers"; readonly port: number }
   | { readonly kind: "application"; readonly port: number; readonly protocol: LocalProtocol }
   | { readonly kind: "bound-inbound" | "bound-outbound"; readonly address: string; readonly port: number }
@@ -54,11 +58,8 @@ function join(...parts: readonly (string | number)[]): string {
 }
 
 export function formatName(name: ResourceName): string {
+  if ("scope" in name) return join(name.kind, name.scope, name.namespace, name.service, name.port);
   switch (name.kind) {
-    case "outbound":
-    case "plaintext":
-    case "identities":
-      return join(name.kind, name.scope, name.namespace, name.service, name.port);
     case "inbound":
     case "inbound-plaintext":
     case "callers":
@@ -83,10 +84,7 @@ function parsePort(text: string | undefined): number | undefined {
 
 type Parts = readonly (string | undefined)[];
 
-function parseServicePort(
-  kind: "outbound" | "plaintext" | "identities",
-  [scope, namespace, service, last]: Parts,
-): ResourceName | undefined {
+function parseServicePort(kind: ServicePortKind, [scope, namespace, service, last]: Parts): ResourceName | undefined {
   const port = parsePort(last);
   if (
     (scope !== "cluster" && scope !== "fleet") ||
@@ -124,11 +122,9 @@ function parseBound(kind: "bound-inbound" | "bound-outbound", [address, last]: P
 }
 
 function parseParts(kind: string, parts: Parts): ResourceName | undefined {
+  const servicePort = servicePortKinds.find((known) => known === kind);
+  if (servicePort !== undefined) return parseServicePort(servicePort, parts);
   switch (kind) {
-    case "outbound":
-    case "plaintext":
-    case "identities":
-      return parseServicePort(kind, parts);
     case "inbound":
     case "inbound-plaintext":
     case "callers":

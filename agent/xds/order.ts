@@ -1,8 +1,8 @@
 // What a stream is sent next: make before break. Called by agent/ads/stream until it says nothing.
-// Additions go from what is referred to, to what refers: SDS, CDS, EDS, LDS, RDS; removals the other way round, and only
+// Additions go from what is referred to, to what refers: SDS, CDS, EDS, LDS, then what a Listener names, RDS and ECDS; removals the other way round, and only
 // when nothing that could still refer to them is under way. SDS is first, so that a peer that lost its trust is refused before
 // it loses its endpoints, and a new one is trusted before it is called.
-// A Listener or RouteConfiguration waits until the clusters it names are acknowledged: Envoy delays the ACK of a Cluster
+// A Listener, a RouteConfiguration or a filter of ECDS waits until the clusters it names are acknowledged: Envoy delays the ACK of a Cluster
 // until it is warm, so a route never points at a cluster that answers 503. Only those resources wait; the rest goes on.
 // At most one response of a type is unanswered: a slow client costs what it has not read yet, never a history.
 import type { EncodedResource, ResourceType, Snapshot } from "./resource.ts";
@@ -35,24 +35,28 @@ export interface Batch {
   readonly carried: readonly EncodedResource[];
 }
 
-const additionOrder: readonly ResourceType[] = ["sds", "cds", "eds", "lds", "rds"];
-const removalOrder: readonly ResourceType[] = ["lds", "rds", "cds", "eds", "sds"];
+const additionOrder: readonly ResourceType[] = ["sds", "cds", "eds", "lds", "rds", "ecds"];
+const removalOrder: readonly ResourceType[] = ["lds", "rds", "ecds", "cds", "eds", "sds"];
 
 /** Who may refer to a type: it loses no resource while one of these has something under way. */
 const referrers: Readonly<Record<ResourceType, readonly ResourceType[]>> = {
   lds: [],
   rds: ["lds"],
-  cds: ["lds", "rds"],
+  ecds: ["lds"],
+  cds: ["lds", "rds", "ecds"],
   eds: ["cds"],
   sds: ["cds", "lds"],
 };
 
 /**
  * What must be sent again with a resource of a type, even unchanged, or it warms until a time-out (envoy-facts 6): the endpoints
- * of every Cluster; of a Listener only route tables that it did not name before, since Envoy 1.40 shares a table among
+ * of every Cluster; of a Listener only route tables and filters that it did not name before, since Envoy 1.40 shares them among
  * listeners and their versions (envoy.test.ts), and a table per service would be a megabyte per new service.
  */
-const companions: Readonly<Partial<Record<ResourceType, ResourceType>>> = { cds: "eds", lds: "rds" };
+const companions: Readonly<Partial<Record<ResourceType, readonly ResourceType[]>>> = {
+  cds: ["eds"],
+  lds: ["rds", "ecds"],
+};
 
 /** Below the 4 MiB that gRPC clients accept by default. Envoy has no limit, other clients of ADS do. */
 const MAX_RESPONSE_BYTES = 3 * 1024 * 1024;
@@ -65,6 +69,7 @@ export function newStreamState(protocol: Protocol): StreamState {
       eds: newTypeState("eds"),
       lds: newTypeState("lds"),
       rds: newTypeState("rds"),
+      ecds: newTypeState("ecds"),
       sds: newTypeState("sds"),
     },
   };
@@ -90,8 +95,7 @@ export function nextBatch(stream: StreamState): Batch | undefined {
 export function markBatchSent(stream: StreamState, batch: Batch, nonce: string): void {
   const state = stream.types[batch.type];
   if (batch.updates.length > 0 && state.trials.length > 0) state.trials = state.trials.slice(1);
-  const companion = companions[batch.type];
-  if (companion !== undefined) {
+  for (const companion of companions[batch.type] ?? []) {
     for (const resource of batch.updates) askAlong(stream.types[companion], resource, state.patch.get(resource.name));
   }
   markSent(state, batch, nonce);
@@ -100,14 +104,14 @@ export function markBatchSent(stream: StreamState, batch: Batch, nonce: string):
 /** `had` is what the client has under the name of `resource`; after a reconnect only its version is known. */
 function askAlong(followers: TypeState, resource: EncodedResource, had: Known | undefined): void {
   for (const need of resource.needs) {
-    if (need.type !== followers.type || (resource.type === "lds" && alreadyNames(had, need.name))) continue;
+    if (need.type !== followers.type || (resource.type === "lds" && alreadyNames(had, need))) continue;
     // not asked for yet: it may come with initial_resource_versions, and must be sent all the same
     if (!followers.asked || wants(followers, need.name)) followers.resend.add(need.name);
   }
 }
 
-function alreadyNames(had: Known | undefined, table: string): boolean {
-  return had !== undefined && isResource(had) && had.needs.some((need) => need.type === "rds" && need.name === table);
+function alreadyNames(had: Known | undefined, { type, name }: EncodedResource["needs"][number]): boolean {
+  return had !== undefined && isResource(had) && had.needs.some((need) => need.type === type && need.name === name);
 }
 
 function nextAddition(stream: StreamState, state: TypeState): Batch | undefined {
@@ -148,7 +152,7 @@ function withinLimit(updates: readonly EncodedResource[]): readonly EncodedResou
 }
 
 function isReady(stream: StreamState, resource: EncodedResource): boolean {
-  if (resource.type !== "lds" && resource.type !== "rds") return true;
+  if (!referrers.cds.includes(resource.type)) return true;
   const clusters = stream.types.cds;
   if (!clusters.asked || (clusters.awaiting === undefined && clusters.patch.size === 0)) return true;
   return !resource.needs.some((need) => need.type === "cds" && isUnsettled(clusters, need.name));

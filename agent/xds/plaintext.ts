@@ -6,7 +6,7 @@ import { isHttp, plaintextHttpCluster } from "./clusters.ts";
 import { loadAssignment } from "./endpoints.ts";
 import { formatName } from "./names.ts";
 import type { JsonMessage } from "./resource.ts";
-import type { Share } from "./routes.ts";
+import type { Share } from "./shares.ts";
 
 /** A second cluster for HTTP: between sidecars it is always HTTP/2, to an application it is what the caller spoke. */
 export interface PlaintextHttp {

@@ -16,11 +16,14 @@ export function referencesOf(type: ResourceType, name: string, value: JsonMessag
     walk(value, (message) => {
       secretReference(message, add);
       routeTable(message, add);
+      discoveredFilter(message, add);
       if (message["@type"] === tcpProxy) destinations(message, add);
       if (message["virtual_hosts"] !== undefined) routeDestinations(message, add);
     });
   } else if (type === "rds") {
     routeDestinations(value, add);
+  } else if (type === "ecds") {
+    destinations(object(value["typed_config"]), add);
   }
   return [...found.values()];
 }
@@ -41,6 +44,12 @@ function secretReference(message: JsonMessage, add: Add): void {
 function routeTable(message: JsonMessage, add: Add): void {
   const rds = object(message["rds"]);
   if (object(rds?.["config_source"])?.["ads"] !== undefined) add("rds", rds?.["route_config_name"]);
+}
+
+/** A filter that comes by ECDS under its own name. */
+function discoveredFilter(message: JsonMessage, add: Add): void {
+  const source = object(object(message["config_discovery"])?.["config_source"]);
+  if (source?.["ads"] !== undefined) add("ecds", message["name"]);
 }
 
 function routeDestinations(table: JsonMessage, add: Add): void {

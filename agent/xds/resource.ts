@@ -1,7 +1,7 @@
 // An xDS resource and the set of them one proxy should have. Made by translate, diffed by snapshot, sent by agent/ads.
 // A value is proto3 JSON until shared/wire.ts encodes it; `version` is the hash of those bytes.
 
-export const resourceTypes = ["cds", "eds", "lds", "rds", "sds"] as const;
+export const resourceTypes = ["cds", "eds", "lds", "rds", "ecds", "sds"] as const;
 export type ResourceType = (typeof resourceTypes)[number];
 
 export const typeUrls: Readonly<Record<ResourceType, string>> = {
@@ -9,6 +9,7 @@ export const typeUrls: Readonly<Record<ResourceType, string>> = {
   eds: "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
   lds: "type.googleapis.com/envoy.config.listener.v3.Listener",
   rds: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+  ecds: "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
   sds: "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
 };
 
@@ -20,8 +21,8 @@ export interface EncodedResource {
   readonly version: string;
   readonly bytes: Uint8Array;
   /**
-   * Resources this one refers to. All must exist in the same snapshot; the EDS of a Cluster is sent again with it, and the RDS
-   * of a Listener that newly names it, else they stay warming (envoy-facts 6).
+   * Resources this one refers to. All must exist in the same snapshot; the EDS of a Cluster is sent again with it, and the RDS and
+   * ECDS of a Listener that newly names it, else they stay warming (envoy-facts 6).
    */
   readonly needs: readonly { readonly type: ResourceType; readonly name: string }[];
 }

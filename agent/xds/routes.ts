@@ -1,11 +1,14 @@
 // RDS: a client's routes to one service port (retries by method, the caller's HTTP version noted) and a server's routes to
 // its application (policy, HTTP version restored). Called by translate. The address chose the service, so every host name
 // routes alike: a trailing dot, a bare name or somebody else's Host header changes nothing.
-import type { AppProtocol } from "../ir/types.ts";
+import { wholePathRegex } from "../ir/grants.ts";
+import type { AppProtocol, HttpMatchIr } from "../ir/types.ts";
 import { answerAll } from "./connection-manager.ts";
 import { formatName } from "./names.ts";
 import { httpPolicy, type Policy } from "./rbac.ts";
 import type { JsonMessage } from "./resource.ts";
+import { destination, type Share } from "./shares.ts";
+import { escapeRegex } from "./tls.ts";
 import { extension } from "./typed-config.ts";
 
 /** HTTP version that the application spoke: the hop between sidecars is always HTTP/2. */
@@ -51,33 +54,54 @@ export const retryUndelivered: JsonMessage = {
   ...otherHostsAndPriorities,
 };
 
-/** A cluster and how much of a service's ready pods it holds. */
-export interface Share {
-  readonly cluster: string;
-  readonly weight: number;
+/** Where a client's calls to one service port go. */
+export interface Traffic {
+  /** Clusters of the service itself. */
+  readonly own: readonly Share[];
+  readonly split?: { readonly matches: "all" | readonly HttpMatchIr[]; readonly shares: readonly Share[] } | undefined;
 }
 
-/** Envoy refuses weights that are all zero; a service with nothing ready answers 503 from its first cluster. */
-function target(shares: readonly Share[]): JsonMessage {
-  const ready = shares.filter(({ weight }) => weight > 0);
-  const [only] = ready.length === 0 ? shares : ready;
-  if (ready.length <= 1) return { cluster: only?.cluster ?? "" };
-  return { weighted_clusters: { clusters: ready.map(({ cluster, weight }) => ({ name: cluster, weight })) } };
+interface Selection {
+  readonly path: JsonMessage;
+  readonly headers: readonly JsonMessage[];
 }
 
-function clientRoute(headers: readonly JsonMessage[], shares: readonly Share[], retry: JsonMessage): JsonMessage {
-  const match = { prefix: "/", ...(headers.length === 0 ? {} : { headers }) };
-  return { match, route: { ...target(shares), timeout: "0s", retry_policy: retry } };
+function clientRoute({ path, headers }: Selection, shares: readonly Share[], retry: JsonMessage): JsonMessage {
+  const match = { ...path, ...(headers.length === 0 ? {} : { headers }) };
+  return { match, route: { ...destination(shares), timeout: "0s", retry_policy: retry } };
 }
 
 const idempotent: JsonMessage = { name: ":method", string_match: { safe_regex: { regex: idempotentMethods } } };
 
-/** What a client's requests to one service port go by, among those that `headers` match. */
-export function clientRoutes(shares: readonly Share[], headers: readonly JsonMessage[] = []): readonly JsonMessage[] {
+/** Two, since what may be sent again depends on the method. A retry stays with the cluster that the weights chose. */
+function routesTo({ path, headers }: Selection, shares: readonly Share[]): readonly JsonMessage[] {
   return [
-    clientRoute([idempotent, ...headers], shares, retryIdempotent),
-    clientRoute(headers, shares, retryUndelivered),
+    clientRoute({ path, headers: [idempotent, ...headers] }, shares, retryIdempotent),
+    clientRoute({ path, headers }, shares, retryUndelivered),
   ];
+}
+
+function selectionOf({ pathRegex, methods, headers }: HttpMatchIr): Selection {
+  const method = { name: ":method", string_match: { safe_regex: { regex: methods.map(escapeRegex).join("|") } } };
+  return {
+    path: pathRegex === "" ? { prefix: "/" } : { safe_regex: { regex: wholePathRegex(pathRegex) } },
+    headers: [
+      ...(methods.length === 0 ? [] : [method]),
+      ...headers.map(({ name, valueRegex }) => ({ name, string_match: { safe_regex: { regex: valueRegex } } })),
+    ],
+  };
+}
+
+/** What a client's requests to one service port go by, among those that `headers` match. */
+export function clientRoutes({ own, split }: Traffic, headers: readonly JsonMessage[] = []): readonly JsonMessage[] {
+  const every = { path: { prefix: "/" }, headers };
+  if (split === undefined) return routesTo(every, own);
+  if (split.matches === "all") return routesTo(every, split.shares);
+  const matched = split.matches.flatMap((match) => {
+    const selected = selectionOf(match);
+    return routesTo({ ...selected, headers: [...selected.headers, ...headers] }, split.shares);
+  });
+  return [...matched, ...routesTo(every, own)];
 }
 
 /** Between a client's sidecar and the server's: what the application spoke is told, what a sidecar noted is taken off. */
@@ -88,20 +112,18 @@ export const clientHeaders: JsonMessage = {
   response_headers_to_remove: [failureHeader],
 };
 
-/** Routes of a client to one service port; `name` is also its cluster, which takes everything unless `shares` says otherwise. */
-export function outboundRoutes(name: string, shares: readonly Share[] = [{ cluster: name, weight: 1 }]): JsonMessage {
-  return {
-    name,
-    validate_clusters: false,
-    virtual_hosts: [
-      {
-        name,
-        domains: ["*"],
-        ...clientHeaders,
-        routes: clientRoutes(shares),
-      },
-    ],
+/**
+ * Routes of a client to one service port. `ownDomains`: names of single pods (`db-0.db.shop`), whose callers have chosen already and are
+ * not split.
+ */
+export function outboundRoutes(name: string, traffic: Traffic, ownDomains: readonly string[] = []): JsonMessage {
+  const host = (hostName: string, domains: readonly string[], routes: readonly JsonMessage[]) => {
+    return { name: hostName, domains, ...clientHeaders, routes };
   };
+  const everything = host(name, ["*"], clientRoutes(traffic));
+  if (ownDomains.length === 0) return { name, validate_clusters: false, virtual_hosts: [everything] };
+  const pods = host(`${name}|pods`, ownDomains, clientRoutes({ own: traffic.own }));
+  return { name, validate_clusters: false, ignore_port_in_host_matching: true, virtual_hosts: [pods, everything] };
 }
 
 export interface ServerPort {

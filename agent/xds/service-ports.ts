@@ -4,13 +4,16 @@ import type { ClusterName, FleetDomain } from "../../shared/ids.ts";
 import { accountKey } from "../ir/grants.ts";
 import { isPermissive } from "../ir/modes.ts";
 import type { LocalEndpoint, MeshIr, ServiceIr, ServicePortIr } from "../ir/types.ts";
-import { isHttp, upstreamCluster } from "./clusters.ts";
+import { isHttp, upstreamCluster, type UpstreamInput } from "./clusters.ts";
+import { portFilter } from "./listeners.ts";
 import { formatName } from "./names.ts";
 import { plaintextHttp, unmeshedPods, type PlaintextHttp } from "./plaintext.ts";
-import { remembered } from "./remembered.ts";
+import { latest, remembered, type LatestOf } from "./remembered.ts";
 import { destinationOf, meantFor } from "./request-metrics.ts";
 import type { JsonMessage } from "./resource.ts";
-import { outboundRoutes } from "./routes.ts";
+import { outboundRoutes, type Traffic } from "./routes.ts";
+import type { Share } from "./shares.ts";
+import { splitPorts, type PortSplit } from "./splits.ts";
 
 export interface PortView {
   readonly service: ServiceIr;
@@ -32,7 +35,17 @@ export interface PortView {
   /** The application's choice of pod is kept (headless services): no EDS. */
   readonly byAddress: boolean;
   readonly cluster: JsonMessage;
+  /** Clusters of the service itself, by what is ready. */
+  readonly own: readonly Share[];
+  readonly split: PortSplit | undefined;
+  /** Clusters that take its share of a split. */
+  readonly asBackend: readonly Share[];
+  /** Of a headless service: the cluster that takes its share of a split, where no application has chosen a pod. */
+  readonly balanced: { readonly name: string; readonly cluster: JsonMessage } | undefined;
+  /** RDS of an HTTP port. */
   readonly routes: JsonMessage | undefined;
+  /** ECDS of any other. */
+  readonly filter: JsonMessage | undefined;
   /** All that a listener's bytes say of this port. */
   readonly shape: string;
 }
@@ -52,6 +65,11 @@ interface PortSettings {
   readonly permissive: boolean;
 }
 
+/** Where no application has chosen a pod of a headless service, the client does. */
+function balancedCluster(name: string, to: Omit<UpstreamInput, "name" | "byAddress">): PortView["balanced"] {
+  return { name, cluster: upstreamCluster({ ...to, name, byAddress: false }) };
+}
+
 function portView(service: ServiceIr, port: ServicePortIr, { fleet, cluster, permissive }: PortSettings): PortView {
   const { protocol } = port;
   const parts = { scope: service.scope, namespace: service.namespace, service: service.name, port: port.port };
@@ -61,8 +79,10 @@ function portView(service: ServiceIr, port: ServicePortIr, { fleet, cluster, per
   const byAddress = service.headless && service.scope === "cluster";
   const destinations = byAddress ? podDestinations(meshed) : [{ addresses: service.vips, port: port.port }];
   const plaintext = plaintextHttp({ service, port, name, meshed, permissive });
+  const own = plaintext?.shares ?? [{ cluster: name, weight: 1 }];
   const plaintextTcp = isHttp(protocol) ? [] : unmeshedPods({ service, port, permissive });
-  const plaintextToo = plaintextTcp.length > 0;
+  const to = { identities: identitiesName, protocol, plaintextToo: plaintextTcp.length > 0, fleet };
+  const balanced = byAddress ? balancedCluster(formatName({ kind: "balanced", ...parts }), to) : undefined;
   return {
     service,
     port,
@@ -75,12 +95,46 @@ function portView(service: ServiceIr, port: ServicePortIr, { fleet, cluster, per
     plaintext,
     destinations,
     byAddress,
-    cluster: upstreamCluster({ name, identities: identitiesName, protocol, byAddress, plaintextToo, fleet }),
-    routes: isHttp(protocol)
-      ? meantFor(outboundRoutes(name, plaintext?.shares), destinationOf(service, cluster))
-      : undefined,
+    cluster: upstreamCluster({ ...to, name, byAddress }),
+    own,
+    split: undefined,
+    asBackend: balanced === undefined ? own : [{ cluster: balanced.name, weight: 1 }],
+    balanced,
+    ...calls({ service, port, name }, { own }, cluster),
     shape: JSON.stringify([name, protocol, destinations]),
   };
+}
+
+type Calls = Pick<PortView, "routes" | "filter">;
+
+type Called = Pick<PortView, "service" | "port" | "name">;
+
+/** `cluster`: whose services those of scope "cluster" are, for what is counted. */
+function calls(called: Called, traffic: Traffic, cluster: ClusterName, ownDomains: readonly string[] = []): Calls {
+  const { name, port, service } = called;
+  if (isHttp(port.protocol)) {
+    const routes = meantFor(outboundRoutes(name, traffic, ownDomains), destinationOf(service, cluster));
+    return { routes, filter: undefined };
+  }
+  const shares = traffic.split?.matches === "all" ? traffic.split.shares : traffic.own;
+  return { routes: undefined, filter: portFilter(name, shares) };
+}
+
+/** Names of single pods of a headless service, with and without the dot that ends a full name. */
+function podDomains({ name, hostnames }: ServiceIr): readonly string[] {
+  return [name, ...hostnames].flatMap((host) => [`*.${host}`, `*.${host}.`]);
+}
+
+const splitViews: LatestOf<PortView> = new WeakMap();
+
+/** Chain and clusters stay as they are: only where calls go is another. */
+function splitView(view: PortView, split: PortSplit | undefined, cluster: ClusterName): PortView {
+  if (split === undefined) return view;
+  return latest(splitViews, view, [split, cluster], () => {
+    const { own, byAddress, service } = view;
+    const ownDomains = byAddress ? podDomains(service) : [];
+    return { ...view, split, ...calls(view, { own, split }, cluster, ownDomains) };
+  });
 }
 
 /**
@@ -100,19 +154,20 @@ export function calledByName(view: PortView, fleet: FleetDomain): PortView {
   });
 }
 
-/** Without a sidecar on any of its pods it is no service of the mesh: it is reached as if there were no mesh. */
-function isOutsideMesh({ service, port, meshed }: PortView): boolean {
-  return service.scope === "cluster" && port.local.length > 0 && meshed.length === 0;
+/** Without a sidecar on any of its pods it is no service of the mesh: it is reached as if there were no mesh, unless it is split. */
+function isOutsideMesh({ service, port, meshed, split }: PortView): boolean {
+  return split === undefined && service.scope === "cluster" && port.local.length > 0 && meshed.length === 0;
 }
 
 export interface MeshView {
   /** Ports of services that are in the mesh, in the IR's order. */
   readonly ports: readonly PortView[];
   readonly position: ReadonlyMap<PortView, number>;
+  /** By the accounts of their pods, and of those that take a share of their calls. */
   readonly byAccount: ReadonlyMap<string, readonly PortView[]>;
   /** Ports without pods, by namespace: whose they are, nobody can tell. */
   readonly empty: ReadonlyMap<string, readonly PortView[]>;
-  /** Imports: visible to all, since only their members know who may call. */
+  /** Imports, and what is split among some: visible to all, since only their members know who may call. */
   readonly imports: readonly PortView[];
   /** Ports that anybody may call, for their namespace is permissive. */
   readonly open: readonly PortView[];
@@ -128,16 +183,18 @@ function add(index: Map<string, PortView[]>, key: string, view: PortView): void 
 
 function buildView(ir: MeshIr): MeshView {
   const { fleetDomain: fleet, cluster } = ir;
-  const views = ir.services.flatMap((service) => {
+  const plain = ir.services.flatMap((service) => {
     const permissive = isPermissive(ir, service.namespace);
     const make = () => service.ports.map((port) => portView(service, port, { fleet, cluster, permissive }));
     return remembered(service, `views|${fleet}|${cluster}|${permissive}`, make);
   });
-  const ports = views.filter((view) => !isOutsideMesh(view));
+  const splits = splitPorts(ir.splits, plain);
+  const ports = plain.map((view) => splitView(view, splits.get(view), cluster)).filter((view) => !isOutsideMesh(view));
   const byAccount = new Map<string, PortView[]>();
   const empty = new Map<string, PortView[]>();
   for (const view of ports) {
-    for (const account of view.accounts) add(byAccount, account, view);
+    const behind = [view, ...(view.split?.backends ?? [])].flatMap(({ accounts }) => accounts);
+    for (const account of new Set(behind)) add(byAccount, account, view);
     if (view.accounts.length === 0) add(empty, view.service.namespace, view);
   }
   return {
@@ -145,7 +202,9 @@ function buildView(ir: MeshIr): MeshView {
     position: new Map(ports.map((view, index) => [view, index])),
     byAccount,
     empty,
-    imports: ports.filter(({ service }) => service.scope === "fleet"),
+    imports: ports.filter((view) =>
+      [view, ...(view.split?.backends ?? [])].some(({ service }) => service.scope === "fleet"),
+    ),
     open: ports.filter(({ permissive }) => permissive),
     addresses: [...new Set(ports.flatMap(({ service, permissive }) => (permissive ? [] : service.vips)))]
       .sort()
@@ -153,9 +212,11 @@ function buildView(ir: MeshIr): MeshView {
   };
 }
 
-/** Once per set of services and modes, however many proxies ask. */
+const meshViews: LatestOf<MeshView> = new WeakMap();
+
+/** Once per set of services, splits and modes, however many proxies ask. */
 export function meshView(ir: MeshIr): MeshView {
-  const { fleetDomain, cluster, permissive, modeExceptions = [] } = ir;
-  const key = `mesh|${fleetDomain}|${cluster}|${permissive}|${modeExceptions.join(",")}`;
-  return remembered(ir.services, key, () => buildView(ir));
+  const { fleetDomain, cluster, permissive, modeExceptions = [], services, splits } = ir;
+  const needs = [splits, fleetDomain, cluster, permissive, modeExceptions.join(",")];
+  return latest(meshViews, services, needs, () => buildView(ir));
 }

@@ -24,7 +24,7 @@ export type EncodeResource = (typeUrl: string, value: JsonMessage, previous?: Ui
 export type EncodeSnapshot = (set: ResourceSet, previous?: Snapshot) => Snapshot;
 
 export const emptySnapshot: Snapshot = {
-  resources: { cds: new Map(), eds: new Map(), lds: new Map(), rds: new Map(), sds: new Map() },
+  resources: { cds: new Map(), eds: new Map(), lds: new Map(), rds: new Map(), ecds: new Map(), sds: new Map() },
 };
 
 /**

@@ -134,6 +134,71 @@ describe("a change touches what it must and nothing else", () => {
   });
 });
 
+/** The same split with these weights, in its backends' order. */
+function weighted(ir: MeshIr, ...weights: readonly number[]): MeshIr {
+  const splits = ir.splits.map((split) => ({
+    ...split,
+    ports: split.ports.map((port) => ({
+      ...port,
+      backends: port.backends.map((backend, index) => ({ ...backend, weight: weights[index] ?? 0 })),
+    })),
+  }));
+  return { ...ir, splits };
+}
+
+describe("a changed weight of a split", () => {
+  it("touches the routes of the root alone, from and to 0 too", () => {
+    const { ir, proxy } = load("client-split-http");
+    const before = translate(ir, proxy, trust);
+    for (const weights of [
+      [1, 1, 0],
+      [1, 0, 0],
+      [0, 0, 1],
+    ])
+      expect(changes(before, translate(weighted(ir, ...weights), proxy, trust))).toEqual([
+        "rds outbound|cluster|shop|cart|80",
+      ]);
+  });
+
+  it("touches the filter of a raw TCP root alone", () => {
+    const { ir, proxy } = load("client-split-tcp");
+    const after = translate(weighted(ir, 1, 1), proxy, trust);
+    expect(changes(translate(ir, proxy, trust), after)).toEqual(["ecds outbound|cluster|shop|queue|5672"]);
+  });
+
+  it("touches nothing where the ratio is the same", () => {
+    const { ir, proxy } = load("client-split-http");
+    expect(changes(translate(ir, proxy, trust), translate(weighted(ir, 2, 1, 0), proxy, trust))).toEqual([]);
+  });
+
+  it("touches the routes of a bound sidecar's proxy and of the loopback address, and the filter of a TCP port", () => {
+    const { ir, proxy } = load("bound-sidecar-split");
+    const unsplit = { ...ir, splits: [] };
+    expect(changes(translate(unsplit, proxy, trust), translate(ir, proxy, trust))).toEqual([
+      "rds outbound|cluster|shop|cart|8080",
+      "rds http-proxy",
+      "ecds outbound|cluster|shop|cart|9000",
+    ]);
+  });
+});
+
+describe("a split that comes or goes", () => {
+  it("touches no chain, cluster or endpoint of what the caller sees anyway", () => {
+    const { ir, proxy } = load("client-split-tcp");
+    const unsplit = { ...ir, splits: [] };
+    expect(changes(translate(unsplit, proxy, trust), translate(ir, proxy, trust))).toEqual([
+      "ecds outbound|cluster|shop|queue|5672",
+    ]);
+  });
+
+  it("shows a caller who may call none of its backends nothing", () => {
+    const { ir, proxy } = load("client-split-http");
+    const stranger = { ...ir, grants: [] };
+    const unsplit = { ...stranger, splits: [] };
+    expect(changes(translate(unsplit, proxy, trust), translate(stranger, proxy, trust))).toEqual([]);
+  });
+});
+
 describe("a bound sidecar", () => {
   const { ir, proxy } = load("bound-sidecar");
   const before = translate(ir, proxy, trust);
@@ -169,6 +234,8 @@ describe("a bound sidecar", () => {
     const fewer = { ...ir, services: ir.services.filter((service) => service.name !== "orders") };
     const opened = changes(translate(fewer, proxy, trust), before).filter((change) => !/^[ce]ds|^sds/.test(change));
     expect(opened.sort()).toEqual([
+      "ecds outbound|cluster|shop|orders|3306",
+      "ecds outbound|cluster|shop|orders|5432",
       "lds bound-outbound|127.64.33.44|3306",
       "lds bound-outbound|127.64.33.44|5432",
       "rds http-proxy",

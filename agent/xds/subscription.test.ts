@@ -7,7 +7,7 @@ import { aResource, modelClient, snapshotOf, type ModelClient } from "./testing/
 
 const names = ["a", "b", "c", "d"];
 
-/** Up to four clusters with their endpoints; a listener and a route table that name them. */
+/** Up to four clusters with their endpoints; a listener, and a route table and a filter of it that name them. */
 const snapshots: fc.Arbitrary<Snapshot> = fc
   .record({
     clusters: fc.uniqueArray(fc.record({ name: fc.constantFrom(...names), version: fc.nat(3), endpoints: fc.nat(3) }), {
@@ -15,9 +15,10 @@ const snapshots: fc.Arbitrary<Snapshot> = fc
     }),
     listener: fc.nat(2),
     routes: fc.nat(2),
+    filter: fc.nat(2),
     secret: fc.nat(2),
   })
-  .map(({ clusters, listener, routes, secret }) => {
+  .map(({ clusters, listener, routes, filter, secret }) => {
     const resources: EncodedResource[] = [];
     for (const { name, version, endpoints } of clusters) {
       resources.push(aResource("cds", name, `v${version}`, [{ type: "eds", name }]));
@@ -25,8 +26,13 @@ const snapshots: fc.Arbitrary<Snapshot> = fc
     }
     const toClusters = clusters.map(({ name }) => ({ type: "cds" as const, name }));
     const of = clusters.map(({ name }) => name).join("");
-    resources.push(aResource("lds", "in", `l${listener}`, [{ type: "rds", name: "table" }]));
+    const named = [
+      { type: "rds" as const, name: "table" },
+      ...(filter === 0 ? [] : [{ type: "ecds" as const, name: "filter" }]),
+    ];
+    resources.push(aResource("lds", "in", `l${listener}${named.length}`, named));
     resources.push(aResource("rds", "table", `r${routes}${of}`, toClusters));
+    if (filter > 0) resources.push(aResource("ecds", "filter", `f${filter}${of}`, toClusters));
     if (secret > 0) resources.push(aResource("sds", "roots", `s${secret}`));
     return snapshotOf(resources);
   });
@@ -49,7 +55,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc
       .tuple(
         fc.constantFrom(...resourceTypes),
-        fc.uniqueArray(fc.constantFrom(...names, "in", "table"), { minLength: 1 }),
+        fc.uniqueArray(fc.constantFrom(...names, "in", "table", "filter"), { minLength: 1 }),
       )
       .map(
         ([type, some]): Step =>
@@ -142,7 +148,9 @@ describe.each(["delta", "sotw"] as const)("a %s stream", (protocol) => {
         "eds",
         [...client.sides.eds.names].filter((name) => !eds.includes(name)),
       );
-      if (client.sides.lds.has.size > 0) client.subscribe("rds", ["table"]);
+      for (const { type, name } of [...client.sides.lds.has.values()].flatMap(({ needs }) => needs)) {
+        if (!client.sides[type].names.has(name)) client.subscribe(type, [name]);
+      }
     };
     fc.assert(
       fc.property(
@@ -177,6 +185,7 @@ describe("a reconnect of a delta stream", () => {
     client.subscribe("eds", names);
     client.subscribeAll("lds");
     client.subscribe("rds", ["table"]);
+    client.subscribe("ecds", ["filter"]);
     client.subscribe("sds", ["roots"]);
   };
 
@@ -191,8 +200,8 @@ describe("a reconnect of a delta stream", () => {
         client.reconnect();
         client.settle();
         // what was asked for by name and does not exist is told again: a client may wait for it
-        const absent =
-          names.some((name) => !published.resources.eds.has(name)) || !published.resources.sds.has("roots");
+        const { eds, ecds, sds } = published.resources;
+        const absent = names.some((name) => !eds.has(name)) || ecds.size === 0 || sds.size === 0;
         if (!absent) expect(client.responses).toBe(before);
         expect(client.warming.size).toBe(0);
       }),

@@ -28,9 +28,9 @@ import type { JsonMessage, ResourceSet, ResourceType } from "./resource.ts";
 import { refusedRoutes } from "./refused-routes.ts";
 import { inboundRoutes, plaintextRoutes } from "./routes.ts";
 import { callersSecret, identitiesSecret, rootsSecret, svidSecret } from "./secrets.ts";
-import { calledByName, meshView } from "./service-ports.ts";
+import { calledByName, meshView, type PortView } from "./service-ports.ts";
 import { unreadyRoutes } from "./unready.ts";
-import { everythingVisible, visibleByGrants, type VisiblePort } from "./visibility.ts";
+import { everythingVisible, visibleByGrants, type Visible, type VisiblePort } from "./visibility.ts";
 
 type SidecarClass = Extract<ProxyClass, { readonly kind: "sidecar" }>;
 type BoundClass = SidecarClass & Required<Pick<SidecarClass, "bound">>;
@@ -55,33 +55,13 @@ function put(into: Map<string, JsonMessage>, message: JsonMessage): void {
 }
 
 function emptyResources(): Resources {
-  return { cds: new Map(), eds: new Map(), lds: new Map(), rds: new Map(), sds: new Map() };
+  return { cds: new Map(), eds: new Map(), lds: new Map(), rds: new Map(), ecds: new Map(), sds: new Map() };
 }
 
 function copyOf(resources: Resources): Resources {
-  const { cds, eds, lds, rds, sds } = resources;
-  return { cds: new Map(cds), eds: new Map(eds), lds: new Map(lds), rds: new Map(rds), sds: new Map(sds) };
-}
-
-function addVisiblePort(resources: Resources, { view, local }: VisiblePort, ir: MeshIr, rootsPem: string): void {
-  const { name, identitiesName, port } = view;
-  const requestsTo = isHttp(port.protocol) ? view.service.name : undefined;
-  resources.cds.set(name, view.cluster);
-  if (view.routes !== undefined) resources.rds.set(name, view.routes);
-  if (!view.byAddress) {
-    // `local` belongs to this port alone
-    resources.eds.set(
-      name,
-      remembered(local, "eds", () => loadAssignment({ name, local, remote: port.remote, requestsTo })),
-    );
-  }
-  if (view.plaintext !== undefined) {
-    put(resources.cds, view.plaintext.cluster);
-    put(resources.eds, view.plaintext.assignment);
-  }
-  const { identities } = port;
-  const secret = () => identitiesSecret({ name: identitiesName, identities, fleet: ir.fleetDomain, rootsPem });
-  resources.sds.set(identitiesName, remembered(view, `identities|${rootsPem}`, secret));
+  const { cds, eds, lds, rds, ecds, sds } = resources;
+  const outbound = { cds: new Map(cds), eds: new Map(eds), lds: new Map(lds) };
+  return { ...outbound, rds: new Map(rds), ecds: new Map(ecds), sds: new Map(sds) };
 }
 
 interface TranslateInput {
@@ -90,13 +70,56 @@ interface TranslateInput {
   readonly settings: TranslateSettings;
 }
 
+/** `local` belongs to this port alone. */
+function endpointsOf({ view, local }: VisiblePort, name: string): JsonMessage {
+  const { port, service } = view;
+  const requestsTo = isHttp(port.protocol) ? service.name : undefined;
+  return remembered(local, `eds|${name}`, () => loadAssignment({ name, local, remote: port.remote, requestsTo }));
+}
+
+function addPlaintext(resources: Resources, { plaintext }: PortView): void {
+  if (plaintext === undefined) return;
+  put(resources.cds, plaintext.cluster);
+  put(resources.eds, plaintext.assignment);
+}
+
+function addIdentities(resources: Resources, view: PortView, { ir, trust }: TranslateInput): void {
+  const { identitiesName: name, port } = view;
+  const { identities } = port;
+  const { rootsPem } = trust;
+  const secret = () => identitiesSecret({ name, identities, fleet: ir.fleetDomain, rootsPem });
+  resources.sds.set(name, remembered(port, `identities|${name}|${ir.fleetDomain}|${rootsPem}`, secret));
+}
+
+function addVisiblePort(resources: Resources, visible: VisiblePort, input: TranslateInput): void {
+  const { view } = visible;
+  const { name } = view;
+  resources.cds.set(name, view.cluster);
+  if (view.routes !== undefined) resources.rds.set(name, view.routes);
+  if (view.filter !== undefined) resources.ecds.set(name, view.filter);
+  if (!view.byAddress) resources.eds.set(name, endpointsOf(visible, name));
+  addPlaintext(resources, view);
+  addIdentities(resources, view, input);
+}
+
+/** Where a share of a split goes; it cannot be dialled by this. */
+function addBackend(resources: Resources, backend: VisiblePort, input: TranslateInput): void {
+  const { view } = backend;
+  const { name, cluster } = view.balanced ?? view;
+  resources.cds.set(name, cluster);
+  resources.eds.set(name, endpointsOf(backend, name));
+  addPlaintext(resources, view);
+  addIdentities(resources, view, input);
+}
+
 const outboundListeners: LatestOf<JsonMessage> = new WeakMap();
 
 /** `anchor`: whose listener it is; an unchanged shape gives its latest one again. */
-function outboundResources(input: TranslateInput, visible: readonly VisiblePort[], anchor: object): Resources {
-  const { ir, trust, settings } = input;
+function outboundResources(input: TranslateInput, { ports: visible, backends }: Visible, anchor: object): Resources {
+  const { ir, settings } = input;
   const resources = emptyResources();
-  for (const port of visible) addVisiblePort(resources, port, ir, trust.rootsPem);
+  for (const port of visible) addVisiblePort(resources, port, input);
+  for (const backend of backends) addBackend(resources, backend, input);
   const { outboundDefault, podLabel } = settings;
   if (outboundDefault === "passthrough") put(resources.cds, passthroughCluster);
   const { addresses } = meshView(ir);
@@ -113,14 +136,15 @@ const proxyListeners: LatestOf<JsonMessage> = new WeakMap();
 const proxyRoutes: LatestOf<JsonMessage> = new WeakMap();
 
 /** Without a redirect: an HTTP proxy, and service ports on loopback addresses. */
-function boundOutboundResources(input: TranslateInput, seen: readonly VisiblePort[], proxy: BoundClass): Resources {
-  const { ir, trust, settings } = input;
+function boundOutboundResources(input: TranslateInput, seen: Visible, proxy: BoundClass): Resources {
+  const { ir, settings } = input;
   const { bound, namespace } = proxy;
   const { outboundDefault, podLabel } = settings;
   const resources = emptyResources();
-  const visible = seen.map(({ view, local }) => ({ view: calledByName(view, ir.fleetDomain), local }));
+  const visible = seen.ports.map(({ view, local }) => ({ view: calledByName(view, ir.fleetDomain), local }));
   const views = visible.map(({ view }) => view);
-  for (const port of visible) addVisiblePort(resources, port, ir, trust.rootsPem);
+  for (const port of visible) addVisiblePort(resources, port, input);
+  for (const backend of seen.backends) addBackend(resources, backend, input);
   for (const listener of loopbackListeners(views, { bound, podLabel })) put(resources.lds, listener);
   const routes = { views, mesh: meshView(ir), cluster: ir.cluster, namespace, outboundDefault };
   put(
@@ -152,7 +176,7 @@ function addRedirected(
   { proxy, redirect }: Redirected,
 ): void {
   if (outboundDefault === "passthrough") put(resources.cds, passthroughCluster);
-  const addresses = ir.permissive ? "" : meshView(ir).addresses;
+  const { addresses } = meshView(ir);
   const outbound = redirectedInput({ visible, addresses, outboundDefault, podLabel }, proxy.bound, redirect);
   put(resources.rds, refusedRoutes(meshView(ir), ir.cluster));
   put(

@@ -12,6 +12,13 @@ export interface VisiblePort {
   readonly local: readonly LocalEndpoint[];
 }
 
+export interface Visible {
+  /** What the caller may dial. */
+  readonly ports: readonly VisiblePort[];
+  /** What takes a share of those. One that the caller may not reach is here too: its server answers 403, for its share. */
+  readonly backends: readonly VisiblePort[];
+}
+
 /** Round robin between a granted and a denied account would fail every other request (OSM #1658). */
 function reachableOf(view: PortView, reachable: ReadonlySet<string>): readonly LocalEndpoint[] {
   const granted = view.accounts.filter((account) => reachable.has(account));
@@ -23,13 +30,19 @@ function reachableOf(view: PortView, reachable: ReadonlySet<string>): readonly L
   );
 }
 
+function withBackends(ports: readonly VisiblePort[], localOf: (view: PortView) => VisiblePort["local"]): Visible {
+  const backends = new Set(ports.flatMap(({ view }) => view.split?.backends ?? []));
+  return { ports, backends: [...backends].map((view) => ({ view, local: localOf(view) })) };
+}
+
 /** Where everything is permissive: everything, the same for all. */
-export function everythingVisible(mesh: MeshView): readonly VisiblePort[] {
-  return mesh.ports.map((view) => ({ view, local: view.local }));
+export function everythingVisible(mesh: MeshView): Visible {
+  const ports = mesh.ports.map((view) => ({ view, local: view.local }));
+  return withBackends(ports, (view) => view.local);
 }
 
 /** What a caller sees that may reach these accounts, and what is open to anybody. */
-export function visibleByGrants(mesh: MeshView, { accounts, namespaces }: Reachable): readonly VisiblePort[] {
+export function visibleByGrants(mesh: MeshView, { accounts, namespaces }: Reachable): Visible {
   const reachable = new Set(accounts);
   const seen = new Set([
     ...mesh.open,
@@ -39,7 +52,10 @@ export function visibleByGrants(mesh: MeshView, { accounts, namespaces }: Reacha
     ...namespaces.flatMap((namespace) => mesh.empty.get(namespace) ?? []),
   ]);
   const position = (view: PortView) => mesh.position.get(view) ?? 0;
-  return [...seen]
-    .sort((a, b) => position(a) - position(b))
-    .map((view) => ({ view, local: view.permissive ? view.local : reachableOf(view, reachable) }));
+  const localOf = (view: PortView) => (view.permissive ? view.local : reachableOf(view, reachable));
+  const ports = [...seen].sort((a, b) => position(a) - position(b));
+  return withBackends(
+    ports.map((view) => ({ view, local: localOf(view) })),
+    localOf,
+  );
 }

@@ -9,6 +9,7 @@ import { fleetDomain } from "../stage/fleet-domain.ts";
 import type { Scene } from "../stage/fleet-under-test.ts";
 import { asClusters, openRunnersFleet, runnersFleetKind, type RunnersFleet } from "../stage/runners-fleet.ts";
 import { until } from "../stage/until.ts";
+import { splitsAndTurnsOver } from "./smi/smoke.ts";
 import {
   HTTP_PORT,
   httpRouteGroup,
@@ -232,6 +233,9 @@ describe.concurrent("inside a member", () => {
       const stranger = await scene.caller("east", "stranger");
       expect((await stranger.request({ url })).status).toBe(403);
     }));
+
+  test("a TrafficSplit sends a service's requests to its versions by weight, and a new weight takes over at once", () =>
+    withScene("e2e-split", ["east"], splitsAndTurnsOver));
 
   test("an invalid SMI object is complained about where its author looks, and grants nothing, while the others live", () =>
     withScene("e2e-invalid", ["east"], async (scene) => {

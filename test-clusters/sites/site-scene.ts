@@ -20,7 +20,7 @@ import { smallHeap, type SiteProcesses } from "./site-processes.ts";
 const READY_MS = 45_000;
 const shopProgram = fileURLToPath(new URL("../../deploy/shop/main.ts", import.meta.url));
 /** What a kubelet or an API server would do something with, and a site has no need of. */
-const withoutMeaning: ReadonlySet<unknown> = new Set(["ServiceAccount", "Namespace", "Deployment"]);
+const withoutMeaning: ReadonlySet<unknown> = new Set(["ServiceAccount", "Deployment"]);
 
 export interface SiteSceneParts {
   readonly namespace: string;
@@ -42,7 +42,8 @@ interface Replica {
 
 interface Named {
   readonly kind: string;
-  readonly metadata: { readonly namespace: string; readonly name: string };
+  /** No namespace: a Namespace. */
+  readonly metadata: { readonly namespace?: string; readonly name: string };
 }
 
 export function openSiteScene(parts: SiteSceneParts): Scene {
@@ -157,7 +158,7 @@ function textOf(socketPath: string, path: string): Promise<string> {
 }
 
 function fileOf(member: SiteMember, { kind, metadata }: Named): string {
-  return join(member.manifestsDir, `${metadata.namespace}.${kind}.${metadata.name}.json`);
+  return join(member.manifestsDir, `${metadata.namespace ?? metadata.name}.${kind}.${metadata.name}.json`);
 }
 
 /** Applications of one machine share its ports, so each has an address of its own. */
@@ -215,6 +216,11 @@ async function callerOf(replica: Replica, { namespace, processes }: SiteScenePar
       const host = await serviceAddress(member, options.host, loopback.blockStart);
       // as a name that is not known yet
       return host === undefined ? { received: "", end: "ENOTFOUND", ms: 0 } : caller.tcp({ ...options, host });
+    },
+    rpc: async (options) => {
+      const host = await serviceAddress(member, options.host, loopback.blockStart);
+      if (host === undefined) return { error: "ENOTFOUND" };
+      return caller.rpc({ ...options, host, authority: `${options.host}:${options.port}` });
     },
     hold: async (options) => {
       const host = await serviceAddress(member, options.host, loopback.blockStart);

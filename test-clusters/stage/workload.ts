@@ -14,6 +14,8 @@ export interface WorkloadOptions {
   /** gRPC echo on 50051 beside HTTP. */
   readonly grpc?: boolean;
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Of its pods, beside `app`. */
+  readonly labels?: Readonly<Record<string, string>>;
   /** The pod's weight when a node has too much to do; `10m` when not given. */
   readonly cpuRequest?: string;
   /** What the pod may hold; `192Mi` when not given. A caller that makes hundreds of requests a second holds all that wait. */
@@ -39,7 +41,7 @@ function environment({ name, tcp, grpc }: WorkloadOptions): readonly Manifest[] 
 
 function deployment(options: WorkloadOptions): Manifest {
   const { namespace, name, image, replicas = 1, annotations = {}, cpuRequest = "10m", memoryLimit = "192Mi" } = options;
-  const labels = { app: name };
+  const labels = { ...options.labels, app: name };
   const probe = { httpGet: { path: "/healthz", port: HTTP_PORT }, periodSeconds: 1 };
   const container = {
     name: "app",
@@ -55,7 +57,7 @@ function deployment(options: WorkloadOptions): Manifest {
     metadata: { namespace, name },
     spec: {
       replicas,
-      selector: { matchLabels: labels },
+      selector: { matchLabels: { app: name } },
       template: {
         metadata: { labels, annotations },
         spec: { serviceAccountName: name, containers: [container], terminationGracePeriodSeconds: 5 },
@@ -130,6 +132,46 @@ export function replicated(manifest: Manifest, members: string): Manifest {
   const metadata = manifest["metadata"] as { readonly annotations?: Readonly<Record<string, string>> };
   const annotations = { ...metadata.annotations, "isthmus.dev/replicate": members };
   return { ...manifest, metadata: { ...metadata, annotations } };
+}
+
+/** A Service of the ports that `workload` opens. Without a selector it has no pods: the root of a split. */
+export function service(namespace: string, name: string, selector?: Readonly<Record<string, string>>): Manifest {
+  const ports = [
+    { name: "web", port: HTTP_PORT, targetPort: HTTP_PORT, appProtocol: "http" },
+    { name: "raw", port: TCP_PORT, targetPort: TCP_PORT, appProtocol: "tcp-server-first" },
+  ];
+  const spec = selector === undefined ? { ports } : { ports, selector };
+  return { apiVersion: "v1", kind: "Service", metadata: { namespace, name }, spec };
+}
+
+export interface SplitOptions {
+  readonly namespace: string;
+  readonly name: string;
+  readonly service: string;
+  /** Weights by backend. */
+  readonly backends: Readonly<Record<string, number>>;
+  /** Names of HTTPRouteGroups. */
+  readonly matches?: readonly string[];
+}
+
+export function trafficSplit({ namespace, name, service: root, backends, matches = [] }: SplitOptions): Manifest {
+  return {
+    apiVersion: "split.smi-spec.io/v1alpha4",
+    kind: "TrafficSplit",
+    metadata: { namespace, name },
+    spec: {
+      service: root,
+      backends: Object.entries(backends).map(([backend, weight]) => ({ service: backend, weight })),
+      ...(matches.length === 0 ? {} : { matches: matches.map((group) => ({ kind: "HTTPRouteGroup", name: group })) }),
+    },
+  };
+}
+
+/** Says of a namespace whether its workloads are called without a grant. */
+export function permissiveNamespace(name: string, permissive: boolean): Manifest {
+  const labels = { "isthmus.dev/inject": "enabled" };
+  const annotations = { "isthmus.dev/permissive": String(permissive) };
+  return { apiVersion: "v1", kind: "Namespace", metadata: { name, labels, annotations } };
 }
 
 /** What `kubectl apply -f -` takes. */

@@ -209,7 +209,34 @@ function follow(socket, state, { heard, ended }) {
   socket.on("error", (error) => ended(error.code ?? error.message));
 }
 
+/** One gRPC call with an empty message, and how it ended: a refusal of a sidecar is a status of gRPC, or one of HTTP. */
+function rpc({ host, port, authority, path, timeoutMs = 5_000 }) {
+  return new Promise((resolve) => {
+    const session = http2.connect(`http://${host}:${port}`);
+    const answer = {};
+    const done = (more) => {
+      session.destroy();
+      resolve({ ...answer, ...more });
+    };
+    const head = { ":method": "POST", ":path": path, ":authority": authority };
+    const stream = session.request({ ...head, "content-type": "application/grpc", te: "trailers" });
+    const note = (headers) => {
+      if (headers[":status"] !== undefined) answer.status = headers[":status"];
+      if (headers["grpc-status"] !== undefined) answer.grpcStatus = Number(headers["grpc-status"]);
+    };
+    session.setTimeout(timeoutMs, () => done({ error: "timeout" }));
+    session.on("error", (error) => done({ error: error.code ?? error.message }));
+    stream
+      .on("response", note)
+      .on("trailers", note)
+      .on("data", () => undefined);
+    stream.on("end", () => done({})).on("error", (error) => done({ error: error.code ?? error.message }));
+    stream.end(Buffer.alloc(5));
+  });
+}
+
 const operations = {
+  rpc,
   request,
   load,
   tcp,

@@ -84,7 +84,24 @@ export interface HeldState {
   readonly endedAtMs?: number;
 }
 
+export interface RpcOptions {
+  readonly host: string;
+  readonly port: number;
+  /** `/package.Service/Method` */
+  readonly path: string;
+  /** What the call names as its server; `host:port` when not given. */
+  readonly authority?: string;
+}
+
+export interface RpcAnswer {
+  readonly status?: number;
+  readonly grpcStatus?: number;
+  /** Socket error code; it may come beside a status. */
+  readonly error?: string;
+}
+
 export interface Caller {
+  rpc(options: RpcOptions): Promise<RpcAnswer>;
   request(options: RequestOptions): Promise<Answer>;
   load(options: LoadOptions): Promise<LoadResult>;
   tcp(options: TcpOptions): Promise<TcpAnswer>;
@@ -137,6 +154,7 @@ export function openCaller(place: CallerPlace): Caller {
     request: (options) => send("request", options),
     load: (options) => send("load", options),
     tcp: (options) => send("tcp", options),
+    rpc: (options) => send("rpc", { authority: `${options.host}:${options.port}`, ...options }),
     hold: (options) => send("hold", { authority: `${options.host}:${options.port}`, ...options }),
     held: (name) => send("held", { name }),
     letGo: async (name) => {

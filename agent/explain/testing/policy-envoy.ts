@@ -184,7 +184,7 @@ function missing(name: string): never {
 type Merged = Record<ResourceType, Map<string, JsonMessage>>;
 
 function emptySet(): Merged {
-  return { cds: new Map(), eds: new Map(), lds: new Map(), rds: new Map(), sds: new Map() };
+  return { cds: new Map(), eds: new Map(), lds: new Map(), rds: new Map(), ecds: new Map(), sds: new Map() };
 }
 
 function addTo(merged: Merged, set: ResourceSet): void {

@@ -12,7 +12,7 @@ function named(resources: ReadonlyMap<string, JsonMessage>, name: JsonValue | un
   return found;
 }
 
-/** Routes go inline; a secret without a source is the static one of its name. */
+/** Routes and filters go inline; a secret without a source is the static one of its name. */
 function inlined(value: JsonValue, set: ResourceSet): JsonValue {
   if (Array.isArray(value)) return value.map((item: JsonValue) => inlined(item, set));
   if (!isMessage(value)) return value;
@@ -20,6 +20,8 @@ function inlined(value: JsonValue, set: ResourceSet): JsonValue {
   for (const [field, inner] of Object.entries(value)) {
     if (field === "sds_config") continue;
     if (field === "rds" && isMessage(inner)) result["route_config"] = named(set.rds, inner["route_config_name"]);
+    else if (field === "config_discovery")
+      result["typed_config"] = named(set.ecds, value["name"])["typed_config"] ?? {};
     else result[field] = inlined(inner, set);
   }
   return result;

@@ -27,6 +27,8 @@ export function withFiles(value: JsonValue, dir: string, cluster: string): JsonV
     else if (field === "sds_config" && typeof name === "string") result[field] = fromFile(fileOf(dir, "sds", name));
     else if (field === "config_source" && typeof route_config_name === "string")
       result[field] = fromFile(fileOf(dir, "rds", route_config_name));
+    else if (field === "config_discovery" && isMessage(inner) && typeof name === "string")
+      result[field] = { ...inner, config_source: fromFile(fileOf(dir, "ecds", name)) };
     else result[field] = withFiles(inner, dir, cluster);
   }
   return result;
@@ -49,7 +51,7 @@ export function writeResources(
   set: ResourceSet,
   change: (listener: JsonMessage) => JsonMessage = (same) => same,
 ): void {
-  for (const type of ["sds", "eds", "rds"] as const) {
+  for (const type of ["sds", "eds", "rds", "ecds"] as const) {
     for (const [name, message] of set[type]) replaceFile(fileOf(dir, type, name), [tagged(type, message, dir)]);
   }
   replaceFile(

@@ -21,6 +21,7 @@ import type {
   ServiceIr,
   ServicePortIr,
   SourceIr,
+  SplitIr,
 } from "../../ir/types.ts";
 import type { ProxyClass } from "../proxy.ts";
 import { defaultSettings, type TranslateSettings } from "../translate.ts";
@@ -56,6 +57,13 @@ interface CaseGrant {
   http?: "any" | Partial<HttpMatchIr>[];
 }
 
+/** Keys of services: `cluster/shop/cart`. */
+interface CaseSplit {
+  root: string;
+  matches?: Partial<HttpMatchIr>[];
+  ports: { port: number; backends: Record<string, number> }[];
+}
+
 interface CaseInput {
   about: string;
   proxy: ProxyClass;
@@ -65,6 +73,7 @@ interface CaseInput {
   modeExceptions?: readonly string[];
   services?: CaseService[];
   grants?: CaseGrant[];
+  splits?: CaseSplit[];
   exportPorts?: { namespace?: string; service: string; port: number; endpoints?: Partial<LocalEndpoint>[] }[];
   peers?: string[];
   revoked?: string[];
@@ -156,8 +165,25 @@ function grant(given: CaseGrant): GrantIr {
     destinationNamespace: namespace,
     destinationServiceAccount: serviceAccount,
     ports: given.ports ?? [],
-    http: http === "any" ? http : http.map((match) => ({ pathRegex: "", methods: [], headers: [], ...match })),
+    http: http === "any" ? http : http.map(wholeMatch),
     ...(given.tcp === true ? { tcp: true } : {}),
+  };
+}
+
+function wholeMatch(given: Partial<HttpMatchIr>): HttpMatchIr {
+  return { pathRegex: "", methods: [], headers: [], ...given };
+}
+
+function split({ root, matches, ports }: CaseSplit): SplitIr {
+  const [, namespace = "", name = ""] = root.split("/");
+  return {
+    origin: { kind: "TrafficSplit", namespace, name },
+    root,
+    matches: matches === undefined ? "all" : matches.map(wholeMatch),
+    ports: ports.map(({ port, backends }) => ({
+      port,
+      backends: Object.entries(backends).map(([key, weight]) => ({ service: key, weight })),
+    })),
   };
 }
 
@@ -184,6 +210,7 @@ export function readCase(text: string): MeshCase {
     ...(given.modeExceptions === undefined ? {} : { modeExceptions: given.modeExceptions }),
     services: (given.services ?? []).map((one) => service(one, cluster)),
     grants: (given.grants ?? []).map(grant),
+    splits: (given.splits ?? []).map(split),
     workloads: [],
     exportPorts,
     peers: (given.peers ?? []).map(peer),

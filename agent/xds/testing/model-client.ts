@@ -37,7 +37,10 @@ interface Response extends Batch {
   readonly nonce: string;
 }
 
-const companions: Readonly<Partial<Record<ResourceType, ResourceType>>> = { cds: "eds", lds: "rds" };
+const companions: Readonly<Partial<Record<ResourceType, readonly ResourceType[]>>> = {
+  cds: ["eds"],
+  lds: ["rds", "ecds"],
+};
 
 interface Side {
   wildcard: boolean;
@@ -85,6 +88,7 @@ export function modelClient(
     eds: newSide(),
     lds: newSide(),
     rds: newSide(),
+    ecds: newSide(),
     sds: newSide(),
   };
   let server = newStreamState(protocol);
@@ -138,19 +142,24 @@ export function modelClient(
     for (const need of side.has.get(name)?.needs ?? []) warming.delete(need.name);
     side.has.delete(name);
   };
+  /** What a resource names no more it does not wait for. */
+  const forgetNeeds = (had: EncodedResource, one: EncodedResource) => {
+    for (const { name } of had.needs) if (!one.needs.some((need) => need.name === name)) warming.delete(name);
+  };
   const takeOne = (side: Side, one: EncodedResource) => {
     const had = side.has.get(one.name);
     side.has.set(one.name, one);
-    const companion = companions[one.type];
-    if (companion === undefined || had?.version === one.version) return;
-    // a changed cluster is a new one and needs its endpoints; listeners share the route tables that they know
+    const following = companions[one.type] ?? [];
+    if (had !== undefined) forgetNeeds(had, one);
+    if (had?.version === one.version) return;
+    // a changed cluster is a new one and needs its endpoints; listeners share the route tables and filters that they know
     const known = one.type === "lds" ? (had?.needs ?? []) : [];
     for (const need of one.needs) {
-      if (need.type === companion && !known.some((two) => two.name === need.name)) warming.add(need.name);
+      if (following.includes(need.type) && !known.some((two) => two.name === need.name)) warming.add(need.name);
     }
   };
   const take = (side: Side, { type, carried, removed }: Response) => {
-    if (type === "eds" || type === "rds") for (const one of carried) warming.delete(one.name);
+    if (type === "eds" || type === "rds" || type === "ecds") for (const one of carried) warming.delete(one.name);
     const taken = carried.filter((one) => wants(side, one.name) && !refuses.versions.has(one.version));
     for (const one of taken) takeOne(side, one);
     for (const name of removed) drop(side, name);

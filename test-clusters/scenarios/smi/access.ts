@@ -1,0 +1,339 @@
+// TrafficTarget with HTTPRouteGroup and TCPRoute: one server, its callers, and one other member with a caller of the same name. Every row
+// asks on connections that were open before its change.
+import { expect } from "vitest";
+import type { Manifest, Scene } from "../../stage/fleet-under-test.ts";
+import { until } from "../../stage/until.ts";
+import {
+  GRPC_PORT,
+  HTTP_PORT,
+  httpRouteGroup,
+  serviceExport,
+  TCP_PORT,
+  tcpRoute,
+  trafficTarget,
+  workload,
+  type HttpMatch,
+} from "../../stage/workload.ts";
+import type { Caller } from "../../traffic/caller.ts";
+import type { Area, AreaStage } from "./row.ts";
+
+const namespace = "smi-access";
+const host = `server.${namespace}`;
+const at = (path: string, port = HTTP_PORT) => `http://${host}:${port}${path}`;
+
+async function deploy(scene: Scene): Promise<void> {
+  const { image } = scene;
+  await Promise.all([
+    scene.apply("east", [
+      ...workload({ namespace, name: "server", image, tcp: "echo", grpc: true }),
+      ...workload({ namespace, name: "client", image }),
+      serviceExport(namespace, "server"),
+    ]),
+    scene.apply("north", workload({ namespace, name: "client", image })),
+  ]);
+  await Promise.all(["east", "north"].map((member) => scene.ready(member)));
+}
+
+interface Target {
+  readonly name: string;
+  readonly http?: readonly HttpMatch[];
+  /** Names of matches; none: all of the group. */
+  readonly matches?: readonly string[];
+  readonly tcp?: readonly number[];
+  readonly sourceClusters?: string;
+}
+
+/** One TrafficTarget from client to server with the routes that it names, under its own name. */
+function target({ name, http, matches, tcp, sourceClusters }: Target): readonly Manifest[] {
+  const group = { kind: "HTTPRouteGroup", name, ...(matches && { matches }) } as const;
+  const ports = { kind: "TCPRoute", name } as const;
+  const rules = [...(http === undefined ? [] : [group]), ...(tcp === undefined ? [] : [ports])];
+  const [rule = group] = rules;
+  const base = trafficTarget({
+    namespace,
+    name,
+    to: "server",
+    from: ["client"],
+    rule,
+    ...(sourceClusters && { sourceClusters }),
+  });
+  return [
+    ...(http === undefined ? [] : [httpRouteGroup(namespace, name, http)]),
+    ...(tcp === undefined ? [] : [tcpRoute(namespace, name, tcp)]),
+    { ...base, spec: { ...(base["spec"] as object), rules } },
+  ];
+}
+
+/** These targets and no other of this area. */
+async function only({ scene }: AreaStage, ...targets: readonly Target[]): Promise<void> {
+  const held = inForce.get(scene) ?? [];
+  await scene.apply("east", targets.flatMap(target));
+  const gone = held.filter((name) => !targets.some((one) => one.name === name));
+  await Promise.all(gone.map((name) => scene.remove("east", `traffictarget/${name}`)));
+  inForce.set(
+    scene,
+    targets.map(({ name }) => name),
+  );
+}
+
+const inForce = new WeakMap<Scene, readonly string[]>();
+
+interface Ask {
+  readonly path?: string;
+  readonly port?: number;
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+async function statusOf(
+  caller: Caller,
+  { path = "/", port, method = "GET", headers = {} }: Ask,
+): Promise<number | undefined> {
+  return (await caller.request({ url: at(path, port), method, headers, connection: "kept" })).status;
+}
+
+/** Waits for the last of these answers, then asks all of them. */
+async function answers(caller: Caller, ...rows: readonly (readonly [Ask, number])[]): Promise<void> {
+  for (const [ask, status] of rows)
+    await until(`${status} for ${JSON.stringify(ask)}`, 20_000, async () => (await statusOf(caller, ask)) === status);
+  for (const [ask, status] of rows) expect([ask, await statusOf(caller, ask)]).toEqual([ask, status]);
+}
+
+async function tcpEnd(caller: Caller): Promise<string> {
+  return (await caller.tcp({ host, port: TCP_PORT, text: "ping\n", bytes: 4, timeoutMs: 2_000 })).end;
+}
+
+const anything = [{ name: "all" }];
+
+/** What must not become `/admin` on its way, or pose as `/public`. */
+const pathTricks = [
+  "/admin",
+  "/public/../admin",
+  "/public/./../admin",
+  "/public/..%2fadmin",
+  "/public/..%2Fadmin",
+  "/public/%2e%2e/admin",
+  "/public/%2e%2e%2fadmin",
+  "/public%2f..%2fadmin",
+  "/public/..%5cadmin",
+  "/public/..\\admin",
+  "/public//../../admin",
+  "//admin",
+  "///public/../admin",
+  "/./admin",
+  "/PUBLIC/a",
+  "/Public/a",
+  "/xpublic/a",
+  "/admin/public/",
+  "/admin?/public/",
+  "/admin#/public/",
+  "/admin;/public/",
+  "/%61dmin",
+  "/%2561dmin",
+];
+
+export const accessArea: Area = {
+  name: "a TrafficTarget",
+  namespace,
+  members: ["east", "north"],
+  deploy,
+  rows: [
+    {
+      name: "is needed: without any policy HTTP is answered 403, on every port and in every version, and raw TCP is closed",
+      play: async (stage) => {
+        const caller = await stage.caller("east", "client");
+        await answers(caller, [{}, 403], [{ method: "POST", path: "/x" }, 403]);
+        const unknownPort = await caller.request({ url: at("/", 8081) });
+        expect(unknownPort.status).toBe(403);
+        // gRPC has no 403: a refusal is status 7, PERMISSION_DENIED; a site opens no address for what nobody may call
+        const { grpcStatus } = await caller.rpc({ host, port: GRPC_PORT, path: "/shop.Echo/Say" });
+        expect(grpcStatus).toBe(stage.fleet.kind === "clusters" ? 7 : undefined);
+        expect(await tcpEnd(caller)).not.toBe("received");
+      },
+    },
+    {
+      name: "lets its sources make the requests of its matches, by path, method and headers together, and no other",
+      play: async (stage) => {
+        const caller = await stage.caller("east", "client");
+        const read = { name: "read", pathRegex: "/items", methods: ["GET", "HEAD"] };
+        const write = {
+          name: "write",
+          pathRegex: "/items/[0-9]+$",
+          methods: ["PUT"],
+          headers: { "x-role": "editor|admin" },
+        };
+        await only(stage, { name: "items", http: [read, write] });
+        const put = (path: string, role: string) => ({ path, method: "PUT", headers: { "x-role": role } });
+        await answers(
+          caller,
+          [{ path: "/items" }, 200],
+          // anchored at the start alone
+          [{ path: "/items/7?full=1" }, 200],
+          [{ path: "/old/items" }, 403],
+          [{ path: "/items", method: "POST" }, 403],
+          [put("/items/7", "editor"), 200],
+          [put("/items/7", "reader"), 403],
+          [put("/items/7", "not-an-editor"), 403],
+          [put("/items", "editor"), 403],
+        );
+      },
+    },
+    {
+      name: "with the matches of a rule left out means all of the group, and with names those",
+      play: async (stage) => {
+        const caller = await stage.caller("east", "client");
+        const http = [
+          { name: "a", pathRegex: "/a" },
+          { name: "b", pathRegex: "/b" },
+        ];
+        await only(stage, { name: "some", http });
+        await answers(caller, [{ path: "/a" }, 200], [{ path: "/b" }, 200], [{ path: "/c" }, 403]);
+        await only(stage, { name: "some", http, matches: ["b"] });
+        await answers(caller, [{ path: "/a" }, 403], [{ path: "/b" }, 200]);
+      },
+    },
+    {
+      name: "takes nothing from another: overlapping matches of two are both granted, and one that goes takes its own alone",
+      play: async (stage) => {
+        const caller = await stage.caller("east", "client");
+        const wide = { name: "wide", http: [{ name: "get", pathRegex: "/.*", methods: ["GET"] }] };
+        const narrow = { name: "narrow", http: [{ name: "post", pathRegex: "/items", methods: ["GET", "POST"] }] };
+        await only(stage, wide, narrow);
+        await answers(
+          caller,
+          [{ path: "/items", method: "POST" }, 200],
+          [{ path: "/other" }, 200],
+          [{ path: "/items" }, 200],
+        );
+        await only(stage, narrow);
+        await answers(
+          caller,
+          [{ path: "/other" }, 403],
+          [{ path: "/items", method: "POST" }, 200],
+          [{ path: "/items" }, 200],
+        );
+      },
+    },
+    {
+      name: "joins its own port and matches, never those of another",
+      play: async (stage) => {
+        const caller = await stage.caller("east", "client");
+        await only(
+          stage,
+          { name: "one", http: [{ name: "a", pathRegex: "/a" }], tcp: [GRPC_PORT] },
+          { name: "two", http: [{ name: "b", pathRegex: "/b" }], tcp: [HTTP_PORT] },
+        );
+        await answers(caller, [{ path: "/b" }, 200], [{ path: "/a" }, 403]);
+      },
+    },
+    {
+      name: "with a TCPRoute alone opens its ports, HTTP on them too; a TCPRoute of any port opens all",
+      play: async (stage) => {
+        const caller = await stage.caller("east", "client");
+        await only(stage, { name: "tcp", tcp: [TCP_PORT] });
+        await answers(caller, [{}, 403]);
+        await until("raw TCP", 20_000, async () => (await tcpEnd(caller)) === "received");
+        await only(stage, { name: "tcp", tcp: [HTTP_PORT] });
+        await answers(caller, [{ path: "/any", method: "POST" }, 200]);
+        await until("raw TCP to be closed", 20_000, async () => (await tcpEnd(caller)) !== "received");
+        await only(stage, { name: "tcp", tcp: [] });
+        await answers(caller, [{}, 200]);
+        await until("raw TCP again", 20_000, async () => (await tcpEnd(caller)) === "received");
+      },
+    },
+    {
+      name: "that is taken away closes raw TCP connections that are open",
+      play: async (stage) => {
+        const caller = await stage.caller("east", "client");
+        await only(stage, { name: "tcp", tcp: [TCP_PORT] });
+        const kept = { name: "raw", kind: "tcp", host, port: TCP_PORT } as const;
+        await until("raw TCP", 20_000, async () => (await caller.hold(kept)).end === undefined);
+        await only(stage);
+        const startedMs = performance.now();
+        await until(
+          "the open connection to be closed",
+          60_000,
+          async () => (await caller.held("raw")).end !== undefined,
+        );
+        process.stdout.write(
+          `raw TCP that was open is closed after ${((performance.now() - startedMs) / 1000).toFixed(1)} s\n`,
+        );
+      },
+    },
+    {
+      name: "of HTTP alone opens no raw TCP",
+      play: async (stage) => {
+        const caller = await stage.caller("east", "client");
+        await only(stage, { name: "http", http: anything });
+        await answers(caller, [{}, 200]);
+        await until("raw TCP to be closed", 20_000, async () => (await tcpEnd(caller)) !== "received");
+      },
+    },
+    {
+      name: "grants gRPC by the path of its method",
+      play: async (stage) => {
+        const caller = await stage.caller("east", "client");
+        const rpc = async (method: string) =>
+          (await caller.rpc({ host, port: GRPC_PORT, path: `/shop.Echo/${method}` })).grpcStatus;
+        await only(stage, { name: "grpc", http: [{ name: "say", pathRegex: "/shop[.]Echo/Say$", methods: ["POST"] }] });
+        await until("the method that is granted", 20_000, async () => (await rpc("Say")) === 0);
+        await until("another method to be refused", 20_000, async () => (await rpc("SayMore")) === 7);
+        await only(stage, { name: "grpc", http: [{ name: "more", pathRegex: "/shop[.]Echo/SayMore$" }] });
+        await until("the other method", 20_000, async () => (await rpc("SayMore")) === 0);
+        await until("the first to be refused", 20_000, async () => (await rpc("Say")) === 7);
+      },
+    },
+    {
+      name: "is not widened by the way a path is written",
+      play: async (stage) => {
+        const caller = await stage.caller("east", "client");
+        await only(stage, { name: "public", http: [{ name: "public", pathRegex: "/public/" }] });
+        await answers(caller, [{ path: "/public/a" }, 200], [{ path: "/admin" }, 403]);
+        for (const path of pathTricks) {
+          const { status, error } = await caller.request({ url: at(path) });
+          expect([path, error ?? status]).toEqual([
+            path,
+            expect.toSatisfy((seen: unknown) => [400, 403, 307].includes(seen as number)),
+          ]);
+        }
+      },
+    },
+    {
+      name: "means the accounts of its own cluster: the same account of another member is another caller",
+      play: async (stage) => {
+        const [caller, elsewhere] = [await stage.caller("east", "client"), await stage.caller("north", "client")];
+        const imported = `http://${host}.svc.clusterset.local:${HTTP_PORT}/`;
+        const fromNorth = async () => (await elsewhere.request({ url: imported, connection: "kept" })).status;
+        await only(stage, { name: "here", http: anything });
+        await answers(caller, [{}, 200]);
+        await until("403 for north", 30_000, async () => (await fromNorth()) === 403);
+        await only(stage, { name: "here", http: anything, sourceClusters: "north" });
+        await until("200 for north", 30_000, async () => (await fromNorth()) === 200);
+        await answers(caller, [{}, 403]);
+        await only(stage, { name: "here", http: anything, sourceClusters: "*" });
+        await answers(caller, [{}, 200]);
+        expect(await fromNorth()).toBe(200);
+      },
+    },
+    {
+      name: "takes effect on the wire within a second, given or taken away, on a connection that is open",
+      play: async (stage) => {
+        const caller = await stage.caller("east", "client");
+        await only(stage, { name: "here", http: anything });
+        await answers(caller, [{}, 200]);
+        const timed = async (status: number, change: () => Promise<void>) => {
+          const started = performance.now();
+          await change();
+          await until(`${status}`, 10_000, async () => (await statusOf(caller, {})) === status);
+          return performance.now() - started;
+        };
+        const takenMs = await timed(403, () => only(stage));
+        const givenMs = await timed(200, () => only(stage, { name: "here", http: anything }));
+        const text = `${takenMs.toFixed(0)} ms to take effect when taken away, ${givenMs.toFixed(0)} ms when given`;
+        process.stdout.write(`a TrafficTarget: ${text}\n`);
+        // others' rows run beside: three times the bar
+        expect(Math.max(takenMs, givenMs)).toBeLessThan(3_000);
+      },
+    },
+  ],
+};
