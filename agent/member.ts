@@ -6,6 +6,7 @@ import type { StatusReport } from "../shared/grpc/fleet-messages.ts";
 import { trustDomainOf } from "../shared/ids.ts";
 import { runTasks, type Task } from "../shared/lifecycle.ts";
 import type { Log } from "../shared/log.ts";
+import { createSigningPool, type SigningPool } from "../shared/pki/signing-pool.ts";
 import type { RegistryRecord } from "../shared/registry.ts";
 import type { Problem } from "../shared/result.ts";
 import type { AdminSurface } from "./admin-http.ts";
@@ -103,22 +104,27 @@ interface Member {
 }
 
 export async function runMember(deps: MemberDeps, identity: JoinedIdentity, signal: AbortSignal): Promise<void> {
-  const member = await createMember(deps, identity);
-  wire(member);
-  const platformTasks = await member.service.start();
-  const ads = adsTask(member);
-  await runTasks(signal, [
-    hubTask(member, ads),
-    { name: "certificates", run: (inner) => member.issuer.run(inner) },
-    { name: "ages", run: (inner) => watchAges({ ...deps, held: member.heldCertificates }, inner) },
-    ...platformTasks,
-    ads,
-    leadershipTask(member),
-    { name: "push", run: (inner) => untilFault(member, inner) },
-  ]);
+  const pool = createSigningPool();
+  try {
+    const member = await createMember(deps, identity, pool);
+    wire(member);
+    const platformTasks = await member.service.start();
+    const ads = adsTask(member);
+    await runTasks(signal, [
+      hubTask(member, ads),
+      { name: "certificates", run: (inner) => member.issuer.run(inner) },
+      { name: "ages", run: (inner) => watchAges({ ...deps, held: member.heldCertificates }, inner) },
+      ...platformTasks,
+      ads,
+      leadershipTask(member),
+      { name: "push", run: (inner) => untilFault(member, inner) },
+    ]);
+  } finally {
+    await pool.close();
+  }
 }
 
-async function createMember(deps: MemberDeps, identity: JoinedIdentity): Promise<Member> {
+async function createMember(deps: MemberDeps, identity: JoinedIdentity, pool: SigningPool): Promise<Member> {
   const { platform, config, clock, metrics } = deps;
   const restored = await restoredRegistry(platform.registryCopy);
   const levels: Levels = {
@@ -133,7 +139,8 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity): Promise
   if (!credential.ok) throw unusableIdentity(credential.error);
   const { allowLoopback } = platform;
   const remote = new RemoteRegistry({ ownCluster: identity.cluster, allowLoopback, restored });
-  const issuer = createSvidIssuer({ ...deps, clusterCa: () => credential.value.clusterCa(), ttlMs: config.svidTtlMs });
+  const clusterCa = () => credential.value.clusterCa();
+  const issuer = createSvidIssuer({ ...deps, clusterCa, pool, ttlMs: config.svidTtlMs });
   const fault = Promise.withResolvers<never>();
   const sources: MeshSources = {
     ...identity,

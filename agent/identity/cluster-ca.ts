@@ -3,10 +3,11 @@
 import { parseSpiffeId, trustDomainOf, type TrustDomain } from "../../shared/ids.ts";
 import { checkReceived, rootOfChain } from "../../shared/pki/chain.ts";
 import { certificateFingerprint } from "../../shared/pki/fingerprint.ts";
-import { generateKeyPem, keyProviderFromPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
+import { keyProviderFromPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
+import { createLeafIssuer } from "../../shared/pki/leaf-issuer.ts";
 import { certificatePem, parseChainPem } from "../../shared/pki/pem.ts";
+import type { SigningPool } from "../../shared/pki/signing-pool.ts";
 import { clusterCaTemplate, validityFrom, workloadTemplate, type Validity } from "../../shared/pki/template.ts";
-import { createLeafIssuer } from "../../shared/pki/workload-leaf.ts";
 import { ok, rejected, type Result } from "../../shared/result.ts";
 import type { JoinedIdentity } from "./identity-state.ts";
 
@@ -34,7 +35,7 @@ export interface ClusterCa {
   readonly root: string;
   readonly chainPem: string;
   readonly validity: Validity;
-  issueSvid(request: SvidRequest): Promise<Result<Svid>>;
+  issueSvid(request: SvidRequest, pool: SigningPool): Promise<Result<Svid>>;
 }
 
 export type ClusterCaMaterial = Pick<
@@ -57,7 +58,11 @@ export function openClusterCa(material: ClusterCaMaterial): Result<ClusterCa> {
   const rootDer = rootOfChain(chain.value, bundle.rootsDer);
   if (rootDer === undefined) return rejected("ISTHMUS_CHAIN", "it does not end at a root of this fleet", "chain");
   const trustDomain = trustDomainOf(cluster, fleetDomain);
-  const leaves = createLeafIssuer(keyProviderFromPem(clusterCaKeyPem), certificate.value);
+  const leaves = createLeafIssuer({
+    kind: "workload",
+    key: keyProviderFromPem(clusterCaKeyPem),
+    issuer: certificate.value,
+  });
   if (!leaves.ok) return leaves;
   const root = certificateFingerprint(rootDer);
   return ok({
@@ -65,7 +70,7 @@ export function openClusterCa(material: ClusterCaMaterial): Result<ClusterCa> {
     root,
     chainPem: clusterCaChainPem,
     validity: certificate.value,
-    issueSvid: async ({ namespace, serviceAccount, ttlMs, nowMs }) => {
+    issueSvid: async ({ namespace, serviceAccount, ttlMs, nowMs }, pool) => {
       const validity = validityFrom(nowMs, ttlMs, certificate.value.notAfterMs);
       if (!validity.ok) return validity;
       const template = workloadTemplate({ trustDomain, namespace, serviceAccount }, validity.value);
@@ -75,10 +80,10 @@ export function openClusterCa(material: ClusterCaMaterial): Result<ClusterCa> {
       if (identity.value.path.length !== 4) {
         return rejected("ISTHMUS_SPIFFE_ID", "a namespace or service account with a slash is not a name");
       }
-      const keyPem = generateKeyPem();
-      const leaf = await leaves.value.issue(template, spkiOfKeyPem(keyPem));
-      if (!leaf.ok) return leaf;
-      const chainPem = certificatePem(leaf.value) + clusterCaChainPem;
+      const made = await leaves.value.issueWithKey(template, pool);
+      if (!made.ok) return made;
+      const { der, keyPem } = made.value;
+      const chainPem = certificatePem(der) + clusterCaChainPem;
       return ok({ namespace, serviceAccount, chainPem, keyPem, root, ...validity.value });
     },
   });

@@ -2,6 +2,7 @@ import { createPrivateKey, X509Certificate } from "node:crypto";
 import { beforeEach, describe, expect, it } from "vitest";
 import { capturedLog, type CapturedLog } from "../../hub/testing/redis.ts";
 import { parseChainPem } from "../../shared/pki/pem.ts";
+import { createSigningPool } from "../../shared/pki/signing-pool.ts";
 import { factsOf } from "../../shared/pki/testing/fleet-pki.ts";
 import type { ClusterCa, Svid } from "./cluster-ca.ts";
 import { createSvidIssuer, type Account, type SvidIssuer } from "./svid-issuer.ts";
@@ -24,9 +25,9 @@ async function newClusterCa(ttlMs: number): Promise<ClusterCa> {
   const opened = openClusterCa(await joinedIdentity({ nowMs: clock.now(), clusterCaTtlMs: ttlMs }));
   if (!opened.ok) throw new Error(JSON.stringify(opened.error));
   const ca = opened.value;
-  const issueSvid: ClusterCa["issueSvid"] = (request) => {
+  const issueSvid: ClusterCa["issueSvid"] = (request, signing) => {
     issued += 1;
-    return ca.issueSvid(request);
+    return ca.issueSvid(request, signing);
   };
   return { ...ca, issueSvid };
 }
@@ -36,7 +37,8 @@ beforeEach(async () => {
   log = capturedLog();
   issued = 0;
   clusterCa = await newClusterCa(7 * 24 * hourMs);
-  issuer = createSvidIssuer({ clusterCa: () => clusterCa, ttlMs: hourMs, clock, random: () => 0.5, log });
+  const pool = createSigningPool();
+  issuer = createSvidIssuer({ clusterCa: () => clusterCa, pool, ttlMs: hourMs, clock, random: () => 0.5, log });
   changed = [];
   issuer.onChange((account) => changed.push(account));
   const ending = new AbortController();

@@ -2,6 +2,7 @@
 // Called by agent/ads (SDS) and the push loop. Keys are made here and live in memory only.
 import type { Clock } from "../../shared/clock.ts";
 import type { Log } from "../../shared/log.ts";
+import type { SigningPool } from "../../shared/pki/signing-pool.ts";
 import { renewalDueMs, type Validity } from "../../shared/pki/template.ts";
 import type { ClusterCa, Svid } from "./cluster-ca.ts";
 
@@ -33,6 +34,7 @@ export interface SvidIssuer {
 export interface SvidIssuerDeps {
   /** The CA to sign with; asked at each use, because it is renewed too. */
   readonly clusterCa: () => ClusterCa;
+  readonly pool: SigningPool;
   readonly ttlMs: number;
   readonly clock: Clock;
   readonly random: () => number;
@@ -100,7 +102,8 @@ export function createSvidIssuer(deps: SvidIssuerDeps): SvidIssuer {
       while (!signal.aborted) {
         const woken = new AbortController();
         wake = () => woken.abort();
-        for (const entry of entries.values()) if (isDue(entry, deps)) await renew(entry);
+        // all at once: after a rotation every one is due, and the pool signs on its threads
+        await Promise.all([...entries.values()].filter((entry) => isDue(entry, deps)).map(renew));
         const both = AbortSignal.any([signal, woken.signal]);
         await deps.clock.sleep(restMs(entries.values(), deps), both).catch(() => signal.throwIfAborted());
       }
@@ -143,7 +146,7 @@ function isDue(entry: Entry, { clock, clusterCa }: SvidIssuerDeps): boolean {
 }
 
 async function issue(deps: SvidIssuerDeps, account: Account, ca: ClusterCa): Promise<Svid> {
-  const issued = await ca.issueSvid({ ...account, ttlMs: deps.ttlMs, nowMs: deps.clock.now() });
+  const issued = await ca.issueSvid({ ...account, ttlMs: deps.ttlMs, nowMs: deps.clock.now() }, deps.pool);
   if (issued.ok) return issued.value;
   const reason = issued.error.map((problem) => `${problem.code}: ${problem.message}`).join("; ");
   throw new Error(`no certificate for ${account.namespace}/${account.serviceAccount}: ${reason}`);

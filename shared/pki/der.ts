@@ -1,5 +1,5 @@
-// The few DER forms (X.690) that a workload certificate is made of. Called by workload-leaf.ts alone; everything else is
-// built by @peculiar/x509. Writes only; nothing is ever parsed here.
+// The few DER forms (X.690) that a leaf certificate is made of. Called by leaf-pattern.ts; everything else is built by
+// @peculiar/x509. Writes only: der-reader.ts reads, and shares no code with what is here.
 
 export const tag = {
   boolean: 0x01,
@@ -11,26 +11,54 @@ export const tag = {
   sequence: 0x30,
 } as const;
 
+/** ecdsa-with-SHA256, RFC 5758: no parameters. */
+export const ecdsaSha256 = Buffer.from("300a06082a8648ce3d040302", "hex");
+/** SubjectPublicKeyInfo of an uncompressed P-256 point (RFC 5480 2.2) up to and with the octet 04 that says so. */
+export const p256Prefix = Buffer.from("3059301306072a8648ce3d020106082a8648ce3d03010703420004", "hex");
+export const p256SpkiBytes = p256Prefix.length + 64;
+
 /** Definite length, shortest form: the only one DER allows. */
 export function tlv(type: number, ...contents: readonly Uint8Array[]): Buffer {
-  const length = contents.reduce((sum, content) => sum + content.length, 0);
-  return Buffer.concat([Buffer.from([type, ...lengthOctets(length)]), ...contents]);
+  let length = 0;
+  for (const content of contents) length += content.length;
+  const lengthOctets = length < 0x80 ? 1 : length < 0x100 ? 2 : 3;
+  if (length > 0xffff) throw new RangeError(`${length} bytes are more than any certificate of ours has`);
+  const bytes = Buffer.allocUnsafe(1 + lengthOctets + length);
+  bytes[0] = type;
+  if (lengthOctets > 1) bytes[1] = 0x80 | (lengthOctets - 1);
+  if (lengthOctets === 3) bytes[2] = length >> 8;
+  bytes[lengthOctets] = length & 0xff;
+  let at = 1 + lengthOctets;
+  for (const content of contents) {
+    bytes.set(content, at);
+    at += content.length;
+  }
+  return bytes;
 }
 
 export function sequence(...contents: readonly Uint8Array[]): Buffer {
   return tlv(tag.sequence, ...contents);
 }
 
-function lengthOctets(length: number): readonly number[] {
-  if (length < 0x80) return [length];
-  if (length < 0x100) return [0x81, length];
-  if (length < 0x10000) return [0x82, length >> 8, length & 0xff];
-  throw new RangeError(`${length} bytes are more than any certificate of ours has`);
-}
-
 /** RFC 5280 4.1.2.5: UTCTime to the end of 2049, GeneralizedTime from then on; whole seconds. */
 export function time(timeMs: number): Buffer {
-  const digits = new Date(timeMs).toISOString().replace(/[-:T]|\.\d+/g, "");
-  const isUtc = digits < "2050";
-  return tlv(isUtc ? tag.utcTime : tag.generalizedTime, Buffer.from(isUtc ? digits.slice(2) : digits, "latin1"));
+  const date = new Date(timeMs);
+  const year = date.getUTCFullYear();
+  const isUtc = year < 2050;
+  const bytes = Buffer.from(isUtc ? "..yymmddhhmmssZ" : "..yyyymmddhhmmssZ", "latin1");
+  bytes[0] = isUtc ? tag.utcTime : tag.generalizedTime;
+  bytes[1] = bytes.length - 2;
+  if (!isUtc) writeTwoDigits(bytes, 2, Math.floor(year / 100));
+  let at = isUtc ? 2 : 4;
+  const parts = [year % 100, date.getUTCMonth() + 1, date.getUTCDate()];
+  for (const part of [...parts, date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()]) {
+    writeTwoDigits(bytes, at, part);
+    at += 2;
+  }
+  return bytes;
+}
+
+function writeTwoDigits(bytes: Buffer, at: number, value: number): void {
+  bytes[at] = 0x30 + Math.floor(value / 10);
+  bytes[at + 1] = 0x30 + (value % 10);
 }

@@ -121,6 +121,14 @@ module.exports = {
       },
     },
     {
+      name: "a-signing-thread-is-light",
+      comment:
+        "it starts in the middle of a burst, and a program may have several: it signs by pattern and loads no package",
+      severity: "error",
+      from: { path: "^shared/pki/signing-worker\\.ts$" },
+      to: { path: "^node_modules/", reachable: true },
+    },
+    {
       name: "resolvable",
       comment: "an import that does not resolve fails only when the line runs",
       severity: "error",
