@@ -15,6 +15,8 @@ import { openOutput, type Format, type Streams } from "../output.ts";
 interface InitOptions extends DataOption {
   readonly fleetDomain?: string;
   readonly advertise?: string;
+  readonly kekFile?: string;
+  readonly keys?: string;
   readonly output: Format | "secret";
 }
 
@@ -29,6 +31,15 @@ export function initCommand(streams: Streams): Command {
     .option(
       "--advertise <host:port>",
       `where agents reach the hub; goes into join tokens (default: ${defaultAdvertise})`,
+    )
+    .option(
+      "--kek-file <file>",
+      "key-encryption key, best on another disk; made if it is not there (default: DATA/kek)",
+    )
+    .addOption(
+      new Option("--keys <uri>", "keep the keys in a PKCS#11 token: pkcs11:token=...?module-path=...").conflicts(
+        "kekFile",
+      ),
     )
     .addOption(
       new Option("-o, --output <format>", "text, json or secret").choices(["text", "json", "secret"]).default("text"),
@@ -48,7 +59,11 @@ async function init(argument: string | undefined, options: InitOptions, streams:
   const advertise = checkAddress("--advertise", options.advertise ?? defaultAdvertise);
   const { dataDir, made } = await prepareFolder(data);
   try {
-    await initAuthority(dataDir, { fleetDomain, serverNames: serverNames(advertise), clock: systemClock });
+    const place = {
+      ...(options.keys === undefined ? {} : { keys: options.keys }),
+      ...(options.kekFile === undefined ? {} : { kekFile: resolve(options.kekFile) }),
+    };
+    await initAuthority(dataDir, { fleetDomain, serverNames: serverNames(advertise), clock: systemClock, place });
     await writeHubFile(dataDir, advertise);
   } catch (error) {
     if (made) await rm(dataDir, { recursive: true, force: true });

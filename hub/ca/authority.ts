@@ -6,7 +6,7 @@ import { UserError } from "../../shared/errors.ts";
 import { trustDomainOf, type ClusterName, type FleetDomain } from "../../shared/ids.ts";
 import type { TrustBundle } from "../../shared/pki/bundle.ts";
 import type { RequestFacts } from "../../shared/pki/certificate.ts";
-import { keyProviderFromPem, spkiPin } from "../../shared/pki/key.ts";
+import { spkiPin } from "../../shared/pki/key.ts";
 import { chainPem } from "../../shared/pki/pem.ts";
 import {
   agentTemplate,
@@ -27,7 +27,7 @@ import {
   type RootEntry,
   type RootKind,
 } from "./fleet-file.ts";
-import { createKekFile, defaultKekFile, openKeyStore } from "./key-store.ts";
+import { createKeyStore, openKeyStore, type KeyPlace } from "./key-store.ts";
 import { openListedRoots, signingOf, type Root } from "./root.ts";
 import { rootCustody, rootSources } from "./root-custody.ts";
 import { currentServerIdentity, type ServerCertificateDeps, type ServerIdentity } from "./server-certificate.ts";
@@ -82,8 +82,8 @@ export interface InitOptions {
   readonly serverNames: ServerNames;
   readonly clock: Clock;
   readonly rootTtlMs?: number;
-  /** File of the key-encryption key; made if it does not exist. Default: `<data>/kek`. */
-  readonly kekFile?: string;
+  /** Where the fleet's keys shall be; a key-encryption key that does not exist is made. */
+  readonly place?: KeyPlace;
 }
 
 /** Makes root, keys and fleet.json. The last is written last: a run cut short leaves nothing that looks like a fleet. */
@@ -94,15 +94,14 @@ export async function initAuthority(dataDir: string, options: InitOptions): Prom
       hint: "start it with: isthmus hub; or choose another data folder",
     });
   }
-  const kekFile = options.kekFile ?? defaultKekFile(dataDir);
-  await createKekFile(kekFile);
-  const keys = await openKeyStore({ dataDir, fleetDomain, kekFile });
+  const place = options.place ?? {};
+  const keys = await createKeyStore({ dataDir, fleetDomain, place });
   const nowMs = clock.now();
   const id = String(nowMs);
   const ttlMs = options.rootTtlMs ?? defaultRootTtlMs;
   await rootSources(dataDir, keys).self.prepare({ id, fleet: fleetDomain, nowMs, ttlMs });
   await keys.create(id, "server");
-  await keys.create(id, "bundle");
+  await keys.createSigner(id, "bundle");
   await writeFleetFile(dataDir, {
     version: 1,
     fleetDomain,
@@ -110,7 +109,7 @@ export async function initAuthority(dataDir: string, options: InitOptions): Prom
     roots: [{ id, state: "signing" }],
     bundle: { sequence: 1, signer: id, revokedTrustDomains: [] },
     server: { ...serverNames, keyId: id },
-    ...(options.kekFile === undefined ? {} : { kekFile }),
+    ...place,
   });
   return openAuthority(dataDir, clock);
 }
@@ -118,9 +117,9 @@ export async function initAuthority(dataDir: string, options: InitOptions): Prom
 export async function openAuthority(dataDir: string, clock: Clock, options: AuthorityOptions = {}): Promise<Authority> {
   const fleet = await readFleetFile(dataDir);
   const { fleetDomain } = fleet;
-  const keys = await openKeyStore({ dataDir, fleetDomain, kekFile: fleet.kekFile ?? defaultKekFile(dataDir) });
+  const keys = await openKeyStore({ dataDir, fleetDomain, place: fleet });
   const sources = rootSources(dataDir, keys);
-  const signer = keyProviderFromPem(await keys.open(fleet.bundle.signer, "bundle"));
+  const signer = await keys.openSigner(fleet.bundle.signer, "bundle");
   const openRoots = (file: FleetFile) => openListedRoots(dataDir, file, sources);
   const bundle = await openFleetBundle({ dataDir, fleet, openRoots, signer });
   const keyPem = await keys.open(fleet.server.keyId, "server");

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import { parseFleetDomain, type FleetDomain } from "../../shared/ids.ts";
 import type { ServerNames } from "../../shared/pki/template.ts";
+import type { KeyPlace } from "./key-store.ts";
 import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
 import type { FleetTrust, RootOfFleet } from "../rotation/rotation.ts";
 
@@ -17,7 +18,7 @@ export const rootKinds = ["self"] as const;
 export type RootKind = (typeof rootKinds)[number];
 
 /** `rotation` is the journal of the rotation that runs: written in one piece with the roots and the bundle that it brought about. */
-export interface FleetFile extends FleetTrust<RootEntry> {
+export interface FleetFile extends FleetTrust<RootEntry>, KeyPlace {
   readonly version: 1;
   readonly fleetDomain: FleetDomain;
   readonly createdAtMs: number;
@@ -29,8 +30,6 @@ export interface FleetFile extends FleetTrust<RootEntry> {
   readonly server: ServerNames & { readonly keyId: string };
   /** Members whose cluster CA an operator wants renewed, until it is. */
   readonly reissue?: readonly string[];
-  /** Absent: `<data>/kek`, wherever the data folder is mounted. */
-  readonly kekFile?: string;
 }
 
 const pathOf = (dataDir: string) => join(dataDir, "fleet.json");

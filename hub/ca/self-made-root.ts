@@ -2,7 +2,6 @@
 import { UserError } from "../../shared/errors.ts";
 import { hexOf } from "../../shared/pki/hex.ts";
 import { issueCertificate } from "../../shared/pki/issue.ts";
-import { keyProviderFromPem } from "../../shared/pki/key.ts";
 import { rootTemplate, validityFrom } from "../../shared/pki/template.ts";
 import { keyIdOf } from "../../shared/pki/x509-builder.ts";
 import { keyedIssuer } from "./certificate-issuer.ts";
@@ -14,7 +13,7 @@ const purpose = "root";
 export function selfMadeRoots(dataDir: string, keys: KeyStore): RootSource {
   return {
     prepare: async ({ id, fleet, nowMs, ttlMs }) => {
-      const key = keyProviderFromPem(await keys.create(id, purpose));
+      const key = await keys.createSigner(id, purpose);
       const validity = validityFrom(nowMs, ttlMs, Number.MAX_SAFE_INTEGER);
       if (!validity.ok) throw new Error(`no validity for a root: ${JSON.stringify(validity.error)}`);
       const template = rootTemplate(fleet, hexOf(keyIdOf(key.spkiDer)).slice(0, 8), validity.value);
@@ -23,7 +22,7 @@ export function selfMadeRoots(dataDir: string, keys: KeyStore): RootSource {
       await writeRootCertificate(dataDir, id, issued.value);
     },
     issuer: async (id, facts) => {
-      const key = keyProviderFromPem(await keys.open(id, purpose));
+      const key = await keys.openSigner(id, purpose);
       if (hexOf(key.spkiDer) !== hexOf(facts.publicKey.spkiDer)) {
         throw new UserError("ISTHMUS_ROOT_FILE", `the certificate of root ${id} does not belong to its key`, {
           hint: "restore both from one backup",

@@ -62,3 +62,16 @@ function writeTwoDigits(bytes: Buffer, at: number, value: number): void {
   bytes[at] = 0x30 + Math.floor(value / 10);
   bytes[at + 1] = 0x30 + (value % 10);
 }
+
+/** Ecdsa-Sig-Value (RFC 3279 2.2.3) of the two halves that a token answers: each an unsigned number of equal length. */
+export function ecdsaSignature(halves: Uint8Array): Buffer {
+  const middle = halves.length / 2;
+  return sequence(unsigned(halves.subarray(0, middle)), unsigned(halves.subarray(middle)));
+}
+
+function unsigned(octets: Uint8Array): Buffer {
+  const first = octets.findIndex((octet) => octet !== 0);
+  const digits = first < 0 ? octets.subarray(-1) : octets.subarray(first);
+  const sign = (digits[0] ?? 0) >= 0x80 ? Buffer.from([0]) : Buffer.alloc(0);
+  return tlv(tag.integer, sign, digits);
+}

@@ -6,7 +6,6 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { TrustDomain } from "../ids.ts";
-import { time } from "./der.ts";
 import { generateKeyPem, spkiOfKeyPem, type KeyProvider } from "./key.ts";
 import { certificatePem } from "./pem.ts";
 import { agentTemplate, workloadTemplate, type CertificateTemplate, type Validity } from "./template.ts";
@@ -194,11 +193,4 @@ describe("a pattern reads back what it makes", () => {
       expect([at, spoiled.ok]).toEqual([at, false]);
     }
   });
-});
-
-it.each([
-  [Date.UTC(2049, 11, 31, 23, 59, 59), "170d3439313233313233353935395a"],
-  [Date.UTC(2050, 0, 1), "180f32303530303130313030303030305a"],
-])("the time %i is written as RFC 5280 4.1.2.5 says", (timeMs, hex) => {
-  expect(time(timeMs).toString("hex")).toBe(hex);
 });
