@@ -18,6 +18,12 @@ export function parsePkcs11Uri(text: string): Result<Pkcs11Place> {
   const path = attributes(found[1] ?? "", ";");
   const query = attributes(found[2] ?? "", "&");
   if (path === undefined || query === undefined) return refused("an attribute is not NAME=VALUE, percent-encoded");
+  return checkedPlace(path, query);
+}
+
+type Attributes = ReadonlyMap<string, string>;
+
+function checkedPlace(path: Attributes, query: Attributes): Result<Pkcs11Place> {
   if (query.has("pin-value")) return refused("pin-value would be in argv and fleet.json: use pin-source=file:/path");
   const unknown = [...path.keys()].filter((name) => name !== "token");
   unknown.push(...[...query.keys()].filter((name) => name !== "module-path" && name !== "pin-source"));
@@ -35,7 +41,7 @@ function refused(message: string): Result<Pkcs11Place> {
 }
 
 /** Undefined: one of them is malformed or occurs twice. */
-function attributes(text: string, separator: string): ReadonlyMap<string, string> | undefined {
+function attributes(text: string, separator: string): Attributes | undefined {
   const found = new Map<string, string>();
   for (const part of text.split(separator)) {
     const equals = part.indexOf("=");
