@@ -9,6 +9,7 @@ export const tag = {
   utcTime: 0x17,
   generalizedTime: 0x18,
   sequence: 0x30,
+  set: 0x31,
 } as const;
 
 /** ecdsa-with-SHA256, RFC 5758: no parameters. */

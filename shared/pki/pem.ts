@@ -5,11 +5,19 @@ import { ok, rejected, type Result } from "../result.ts";
 const block = /-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----/g;
 
 export function certificatePem(der: Uint8Array): string {
+  return pemBlock("CERTIFICATE", der);
+}
+
+export function requestPem(der: Uint8Array): string {
+  return pemBlock("CERTIFICATE REQUEST", der);
+}
+
+function pemBlock(label: string, der: Uint8Array): string {
   const lines =
     Buffer.from(der)
       .toString("base64")
       .match(/.{1,64}/g) ?? [];
-  return `-----BEGIN CERTIFICATE-----\n${lines.join("\n")}\n-----END CERTIFICATE-----\n`;
+  return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;
 }
 
 export function chainPem(chainDer: readonly Uint8Array[]): string {

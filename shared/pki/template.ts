@@ -26,7 +26,7 @@ export interface Validity {
 }
 
 export interface CertificateTemplate {
-  readonly kind: "root" | "cluster CA" | "workload" | "agent" | "hub server" | "webhook server";
+  readonly kind: "root" | "issuing CA" | "cluster CA" | "workload" | "agent" | "hub server" | "webhook server";
   readonly subject: DistinguishedName;
   readonly uris: readonly string[];
   readonly dnsNames: readonly string[];
@@ -81,6 +81,18 @@ export function rootTemplate(fleet: FleetDomain, keyId: string, validity: Validi
     extendedKeyUsages: [],
     constraints: undefined,
     validity,
+  };
+}
+
+/**
+ * The hub's own CA below a root that it does not hold. What it really says is its issuer's choice (issuing-chain.ts checks that);
+ * this is what the hub asks for.
+ */
+export function issuingCaTemplate(fleet: FleetDomain, keyId: string, validity: Validity): CertificateTemplate {
+  return {
+    ...rootTemplate(fleet, keyId, validity),
+    kind: "issuing CA",
+    subject: { organization: fleet, commonName: `issuing CA ${keyId}` },
   };
 }
 

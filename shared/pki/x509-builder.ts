@@ -38,6 +38,7 @@ import {
   type KeyUsage,
   type NameSet,
 } from "./certificate.ts";
+import { sequence, tag, tlv } from "./der.ts";
 import type { KeyProvider } from "./key.ts";
 import type { CertificateTemplate, DistinguishedName } from "./template.ts";
 
@@ -52,6 +53,9 @@ const extendedKeyUsageOids: Readonly<Record<ExtendedKeyUsage, string>> = {
   serverAuth: "1.3.6.1.5.5.7.3.1",
   clientAuth: "1.3.6.1.5.5.7.3.2",
 };
+
+/** pkcs-9-at-extensionRequest (RFC 2985 5.4.2). */
+const extensionRequestOid = Buffer.from("06092a864886f70d01090e", "hex");
 
 export interface Issuer {
   readonly key: KeyProvider;
@@ -100,6 +104,22 @@ export async function buildRequest(keyPem: string): Promise<Uint8Array> {
     webcrypto,
   );
   return new Uint8Array(request.rawData);
+}
+
+/**
+ * A request (RFC 2986) that asks for what `template` says, for an issuer that is not ours and may grant it. The key may be in a
+ * token: it only signs.
+ */
+export async function buildCaRequest(template: CertificateTemplate, key: KeyProvider): Promise<Uint8Array> {
+  const extensions = new Extensions(extensionsOf(template, key.spkiDer, undefined));
+  const info = sequence(
+    tlv(tag.integer, Buffer.from([0])),
+    new Uint8Array(AsnConvert.serialize(subjectName(template.subject))),
+    key.spkiDer,
+    tlv(0xa0, sequence(extensionRequestOid, tlv(tag.set, new Uint8Array(AsnConvert.serialize(extensions))))),
+  );
+  const algorithm = new Uint8Array(AsnConvert.serialize(signatureAlgorithmOf(key.spkiDer)));
+  return sequence(info, algorithm, tlv(tag.bitString, Buffer.from([0]), await key.sign(info)));
 }
 
 /** RFC 7093 method 1 (SHA-256 cut to 160 bits) over the key's bits: identifies a key, proves nothing. */
