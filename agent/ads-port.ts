@@ -5,6 +5,7 @@ import type { Clock } from "../shared/clock.ts";
 import { UserError } from "../shared/errors.ts";
 import type { Log } from "../shared/log.ts";
 import type { Task } from "../shared/lifecycle.ts";
+import type { SigningPool } from "../shared/pki/signing-pool.ts";
 import { renewalDueMs } from "../shared/pki/template.ts";
 import { createSwappableCredentials, type ServerIdentity, type SwappableCredentials } from "./ads/credentials.ts";
 import type { AdsServer } from "./ads/server.ts";
@@ -26,6 +27,7 @@ export interface AdsPort {
   readonly issuer: SvidIssuer;
   /** Asked at each use: a rotation brings and takes it while the port is open. */
   readonly formerClusterCa: () => ClusterCa | undefined;
+  readonly pool: SigningPool;
   readonly svidTtlMs: number;
   /** The agent's own. */
   readonly account: Account;
@@ -72,7 +74,7 @@ interface OwnIdentities {
   formerIsDue(): boolean;
 }
 
-function ownIdentities({ issuer, account, formerClusterCa, svidTtlMs, clock }: AdsPort): OwnIdentities {
+function ownIdentities({ issuer, account, formerClusterCa, pool, svidTtlMs, clock }: AdsPort): OwnIdentities {
   let held: { readonly root: string; readonly svid: Svid | undefined } | undefined;
   const { namespace, serviceAccount } = account;
   return {
@@ -81,7 +83,8 @@ function ownIdentities({ issuer, account, formerClusterCa, svidTtlMs, clock }: A
       const ca = formerClusterCa();
       held = undefined;
       if (ca === undefined) return undefined;
-      const issued = await ca.issueSvid({ namespace, serviceAccount, ttlMs: svidTtlMs, nowMs: clock.now() });
+      const request = { namespace, serviceAccount, ttlMs: svidTtlMs, nowMs: clock.now() };
+      const issued = await ca.issueSvid(request, pool);
       // a CA that has ended signs nothing: then there is nothing left to fall back on
       held = { root: ca.root, svid: issued.ok ? issued.value : undefined };
       return held.svid;

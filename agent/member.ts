@@ -90,6 +90,7 @@ interface Member {
   readonly identity: JoinedIdentity;
   readonly levels: Levels;
   readonly credential: AgentCredential;
+  readonly pool: SigningPool;
   readonly issuer: SvidIssuer;
   readonly remote: RemoteRegistry;
   readonly publisher: Publisher;
@@ -169,7 +170,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, pool: Si
   const { cluster, fleetDomain } = identity;
   const service = platform.serve({ cluster, fleetDomain, rootsPem });
   const publisher = new Publisher(clock);
-  const parts = { deps, identity, levels, credential: credential.value, issuer, remote, publisher, service };
+  const parts = { deps, identity, levels, credential: credential.value, pool, issuer, remote, publisher, service };
   const { leader } = service;
   const heldCertificates = certificatesOf(credential.value, issuer);
   metrics.setCertificateLives(() => livesOver(heldCertificates(), clock.now()));
@@ -336,7 +337,7 @@ function hubTask(member: Member, { verifiedBy }: AdsPortTask): Task {
 }
 
 function adsTask(member: Member): AdsPortTask {
-  const { deps, issuer, credential, mesh, levels } = member;
+  const { deps, pool, issuer, credential, mesh, levels } = member;
   const { config, clock, log, surface } = deps;
   const account = { namespace: config.namespace, serviceAccount: AGENT_ACCOUNT };
   const onOpen = () => {
@@ -350,6 +351,7 @@ function adsTask(member: Member): AdsPortTask {
     ads: mesh.ads,
     issuer,
     formerClusterCa,
+    pool,
     svidTtlMs,
     account,
     listen,

@@ -24,6 +24,7 @@ const commandsByName: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   revoke: async () => (await import("./commands/membership.ts")).revokeCommand,
   trust: async () => (await import("./commands/trust.ts")).trustCommand,
   rotate: async () => (await import("./commands/rotate.ts")).rotateCommand,
+  root: async () => (await import("./commands/root.ts")).rootCommand,
   status: async () => (await import("./commands/status.ts")).statusCommand,
   clusters: async () => (await import("./commands/clusters.ts")).clustersCommand,
   services: async () => (await import("./commands/services.ts")).servicesCommand,

@@ -17,6 +17,7 @@ import { RotationDriver } from "./api/rotation.ts";
 import { Sessions } from "./api/sessions.ts";
 import { openAuditLog, type AuditLog } from "./audit/log.ts";
 import { openAuthority, type Authority } from "./ca/authority.ts";
+import { createSigningPool } from "../shared/pki/signing-pool.ts";
 import type { HubConfig } from "./config.ts";
 import { readHubFile } from "./hub-file.ts";
 import { operatorSocketName } from "./operator-client.ts";
@@ -47,7 +48,8 @@ export async function runHub(config: HubConfig, signal: AbortSignal, deps: HubDe
   const { dataDir } = config;
   const hubFile = await readHubFile(dataDir);
   const { agentTtlMs, clusterCaTtlMs } = config;
-  const authority = await openAuthority(dataDir, clock, { agentTtlMs, clusterCaTtlMs });
+  const pool = createSigningPool();
+  const authority = await openAuthority(dataDir, clock, { agentTtlMs, clusterCaTtlMs, pool });
   const socketPath = join(dataDir, operatorSocketName);
   await refuseSecondHub(socketPath);
   const embedded = config.redis === undefined ? await startEmbeddedRedis({ dataDir, clock, log }) : undefined;
@@ -85,6 +87,7 @@ export async function runHub(config: HubConfig, signal: AbortSignal, deps: HubDe
       await rm(socketPath, { force: true });
     }
   } finally {
+    await pool.close();
     // last of all: what the drain still writes must find Redis alive
     redisEnds.abort(new Error("the hub has ended"));
     await endOf(redisRun);

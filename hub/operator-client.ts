@@ -9,9 +9,11 @@ export interface OperatorCall {
   readonly method: "GET" | "POST";
   readonly path: string;
   readonly body?: unknown;
+  /** Default: ten seconds. Longer where the hub asks somebody else first. */
+  readonly timeoutMs?: number;
 }
 
-const timeoutMs = 10_000;
+const defaultTimeoutMs = 10_000;
 export const operatorSocketName = "hub.sock";
 
 export async function askOperator(dataDir: string, call: OperatorCall): Promise<Record<string, unknown>> {
@@ -28,7 +30,7 @@ export async function askOperator(dataDir: string, call: OperatorCall): Promise<
 
 function send(socketPath: string, call: OperatorCall): Promise<{ readonly status: number; readonly body: string }> {
   return new Promise((resolve, reject) => {
-    const { method, path, body } = call;
+    const { method, path, body, timeoutMs = defaultTimeoutMs } = call;
     const headers = body === undefined ? {} : { "content-type": "application/json" };
     // no agent: a kept connection is ended by the hub just as the next call may take it
     const options = { socketPath, method, path, headers, timeout: timeoutMs, agent: false };

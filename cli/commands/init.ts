@@ -2,13 +2,15 @@
 // Secret, from which the hub's chart takes its first state.
 import { Command, Option } from "commander";
 import { execFile } from "node:child_process";
-import { mkdir, readdir, realpath, rm } from "node:fs/promises";
+import { mkdir, readdir, readFile, realpath, rm } from "node:fs/promises";
 import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { promisify } from "node:util";
 import { systemClock } from "../../shared/clock.ts";
 import { UserError } from "../../shared/errors.ts";
+import type { RootKind } from "../../hub/ca/fleet-file.ts";
 import { parseFleetDomain, type FleetDomain } from "../../shared/ids.ts";
+import { writeSecretFile } from "../../shared/pki/secret-file.ts";
 import { dataFlag, dataOption, type DataOption } from "../data-folder.ts";
 import { openOutput, type Format, type Streams } from "../output.ts";
 
@@ -17,6 +19,8 @@ interface InitOptions extends DataOption {
   readonly advertise?: string;
   readonly kekFile?: string;
   readonly keys?: string;
+  readonly root: RootKind;
+  readonly issuers?: string;
   readonly output: Format | "secret";
 }
 
@@ -42,6 +46,12 @@ export function initCommand(streams: Streams): Command {
       ),
     )
     .addOption(
+      new Option("--root <kind>", "where the root lives; offline: you sign the hub's request elsewhere")
+        .choices(["self", "offline", "vault", "cert-manager"])
+        .default("self"),
+    )
+    .option("--issuers <file>", "where vault or cert-manager is (issuers.json); copied into the data folder")
+    .addOption(
       new Option("-o, --output <format>", "text, json or secret").choices(["text", "json", "secret"]).default("text"),
     )
     .action((domain: string | undefined, options: InitOptions) => init(domain, options, streams));
@@ -49,27 +59,29 @@ export function initCommand(streams: Streams): Command {
 
 async function init(argument: string | undefined, options: InitOptions, streams: Streams): Promise<void> {
   // loaded here, because every other command would pay for it
-  const [{ checkAddress }, { initAuthority }, { writeHubFile }] = await Promise.all([
+  const [{ checkAddress }, { writeHubFile }] = await Promise.all([
     import("../../hub/config.ts"),
-    import("../../hub/ca/authority.ts"),
     import("../../hub/hub-file.ts"),
   ]);
   const { output, data } = options;
   const fleetDomain = fleetDomainOf(argument ?? options.fleetDomain);
   const advertise = checkAddress("--advertise", options.advertise ?? defaultAdvertise);
   const { dataDir, made } = await prepareFolder(data);
+  let requestFile: string | undefined;
   try {
-    const place = {
-      ...(options.keys === undefined ? {} : { keys: options.keys }),
-      ...(options.kekFile === undefined ? {} : { kekFile: resolve(options.kekFile) }),
-    };
-    await initAuthority(dataDir, { fleetDomain, serverNames: serverNames(advertise), clock: systemClock, place });
+    requestFile = await beginIn(dataDir, { fleetDomain, advertise, options });
     await writeHubFile(dataDir, advertise);
   } catch (error) {
     if (made) await rm(dataDir, { recursive: true, force: true });
     throw error;
   }
   const out = openOutput(output === "secret" ? "text" : output, streams);
+  if (requestFile !== undefined) {
+    const text = `the fleet ${fleetDomain} waits in ${dataDir} for its root: sign ${requestFile} with it (docs/issuers.md)`;
+    out.result({ fleetDomain, dataDir, advertise, requestFile }, text);
+    out.next(`isthmus root import CHAIN.pem${dataFlag(data)}`);
+    return;
+  }
   if (output === "secret") {
     streams.stdout(await secretManifest(dataDir));
     out.say(`the fleet ${fleetDomain} was made in ${dataDir}; the Secret holds its root key: apply it, keep no copy`);
@@ -82,6 +94,35 @@ async function init(argument: string | undefined, options: InitOptions, streams:
     out.say(`agents will look for the hub at ${advertise}: start it with --advertise HOST:PORT if they run elsewhere`);
   }
   out.next(`isthmus hub${dataFlag(data)}`);
+}
+
+interface Beginning {
+  readonly fleetDomain: FleetDomain;
+  readonly advertise: string;
+  readonly options: InitOptions;
+}
+
+/** The request that somebody has to sign, if the root is offline. */
+async function beginIn(dataDir: string, { fleetDomain, advertise, options }: Beginning): Promise<string | undefined> {
+  const { beginFleet, beginOfflineFleet } = await import("../../hub/ca/new-fleet.ts");
+  const { keys, kekFile, root, issuers } = options;
+  if (issuers !== undefined) await keepIssuers(dataDir, issuers);
+  const place = {
+    ...(keys === undefined ? {} : { keys }),
+    ...(kekFile === undefined ? {} : { kekFile: resolve(kekFile) }),
+  };
+  const fleet = { fleetDomain, serverNames: serverNames(advertise), clock: systemClock, place, root };
+  if (root === "offline") return beginOfflineFleet(dataDir, fleet);
+  await beginFleet(dataDir, fleet);
+  return undefined;
+}
+
+async function keepIssuers(dataDir: string, file: string): Promise<void> {
+  const { issuersFilePath } = await import("../../hub/ca/issuers-file.ts");
+  const text = await readFile(file, "utf8").catch((cause: unknown) => {
+    throw new UserError("ISTHMUS_ISSUERS_FILE", `cannot read ${file}`, { cause, hint: "--issuers names a JSON file" });
+  });
+  await writeSecretFile(issuersFilePath(dataDir), text, 0o600);
 }
 
 function fleetDomainOf(text: string | undefined): FleetDomain {

@@ -19,6 +19,8 @@ type ResumeOptions = Common & { readonly hold?: string; readonly wait?: boolean 
 type WaitOptions = Common & { readonly wait?: boolean };
 
 const lookMs = 500;
+/** Vault or cert-manager is asked while the call waits; a person may have to approve. */
+const upstreamTimeoutMs = 90_000;
 
 export function rotateCommand(streams: Streams): Command {
   const command = (name: string, description: string) =>
@@ -27,7 +29,7 @@ export function rotateCommand(streams: Streams): Command {
     .description("replace the fleet's root, or a member's cluster CA, while everything runs")
     .addCommand(
       command("root", "bring in a new root; the old one leaves when nobody uses it any more")
-        .option("--to <kind>", "where the new root comes from", "self")
+        .option("--to <kind>", "where the new root comes from: self, offline, vault or cert-manager", "self")
         .option("--emergency", "the old root is compromised: wait for those that answer, and for two minutes at most")
         .option("--hold <step>", "stay in this step until isthmus rotate resume")
         .option("--wait", "until the rotation is over")
@@ -61,8 +63,13 @@ export function rotateCommand(streams: Streams): Command {
 async function rotateRoot(options: RootOptions, streams: Streams): Promise<void> {
   const { data, output, to, emergency, hold, wait } = options;
   const body = { to, emergency: emergency === true, hold };
-  const answer = await askOperator(data, { method: "POST", path: "/v1/rotation", body });
+  const answer = await askOperator(data, { method: "POST", path: "/v1/rotation", body, timeoutMs: upstreamTimeoutMs });
   const out = openOutput(output, streams);
+  if (to === "offline") {
+    out.result(answer, "the rotation has begun: it waits until you have signed the hub's request");
+    out.next(`isthmus root request${dataFlag(data)}`);
+    return;
+  }
   if (wait === true) await untilOver(data, out);
   else out.result(answer, `the rotation has begun: ${stepOf(answer)}; it goes on by itself`);
   out.next(`isthmus trust${dataFlag(data)}`);

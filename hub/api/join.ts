@@ -8,7 +8,7 @@ import type { ClusterName } from "../../shared/ids.ts";
 import type { Log } from "../../shared/log.ts";
 import type { Result } from "../../shared/result.ts";
 import type { AuditLog } from "../audit/log.ts";
-import { readRequest, type Authority } from "../ca/authority.ts";
+import type { Authority } from "../ca/authority.ts";
 import { renewedSpkis, type Member } from "../registry/member.ts";
 import type { Departures } from "../store/departures.ts";
 import type { Members } from "../store/members.ts";
@@ -33,8 +33,8 @@ export interface JoinDeps {
 
 export async function join(deps: JoinDeps, request: JoinRequest): Promise<JoinReply> {
   const { authority, tokens, audit, clock, log, metrics } = deps;
-  const agentSpki = await spkiOf(request.agentCsrDer);
-  const clusterCaSpki = await spkiOf(request.clusterCaCsrDer);
+  const agentSpki = await spkiOf(authority, request.agentCsrDer);
+  const clusterCaSpki = await spkiOf(authority, request.clusterCaCsrDer);
   if (agentSpki === clusterCaSpki) {
     throw refusedInput([{ code: "ISTHMUS_CSR_KEY", message: "agent and cluster CA must have different keys" }]);
   }
@@ -102,8 +102,8 @@ export async function renew(deps: JoinDeps, call: ServerUnaryCall<RenewRequest, 
   const { authority, authenticate, audit, log } = deps;
   const { agentCsrDer, clusterCaCsrDer } = call.request;
   const { cluster, spki } = await authenticate(call);
-  const newAgentSpki = await spkiOf(agentCsrDer);
-  const newClusterCaSpki = clusterCaCsrDer.length === 0 ? undefined : await spkiOf(clusterCaCsrDer);
+  const newAgentSpki = await spkiOf(authority, agentCsrDer);
+  const newClusterCaSpki = clusterCaCsrDer.length === 0 ? undefined : await spkiOf(authority, clusterCaCsrDer);
   await bindRenewed(deps, cluster, (member) => ({
     ...member,
     agentSpkis: renewedSpkis(spki, newAgentSpki),
@@ -139,8 +139,8 @@ async function bindRenewed(
   });
 }
 
-async function spkiOf(csrDer: Uint8Array): Promise<string> {
-  const request = await readRequest(csrDer);
+async function spkiOf(authority: Authority, csrDer: Uint8Array): Promise<string> {
+  const request = await authority.readRequest(csrDer);
   if (!request.ok) throw refusedInput(request.error);
   return request.value.spkiPin;
 }

@@ -81,6 +81,7 @@ export function operatorApp(deps: OperatorDeps): Express {
     else response.json(await changeMembership({ ...deps, ...store }, verb, request.params.cluster));
   });
   rotationCalls(app, deps);
+  rootCalls(app, deps);
   app.get("/v1/audit", async (request: Request, response: Response) => {
     response.json(await auditPage(deps, Number(request.query["after"] ?? 0)));
   });
@@ -131,6 +132,16 @@ function rotationCalls(app: Express, { authority, rotation }: OperatorDeps): voi
   });
   app.post("/v1/rotation/cluster-ca/:cluster", async (request: Request<{ cluster: string }>, response: Response) => {
     response.json({ cluster: await rotation.reissue(request.params.cluster) });
+  });
+}
+
+function rootCalls(app: Express, { authority, audit, log }: OperatorDeps): void {
+  app.post("/v1/root-chain", async (request: Request, response: Response) => {
+    const { pem } = (request.body ?? {}) as Record<string, unknown>;
+    const { id } = await authority.importChain(typeof pem === "string" ? pem : "");
+    await audit.record({ action: "root.import", actor: "operator", subject: "root", detail: { root: id } });
+    log.info("a chain for the offline root was imported", { root: id });
+    response.json({ root: id });
   });
 }
 

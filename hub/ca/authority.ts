@@ -7,34 +7,25 @@ import { trustDomainOf, type ClusterName, type FleetDomain } from "../../shared/
 import type { TrustBundle } from "../../shared/pki/bundle.ts";
 import type { RequestFacts } from "../../shared/pki/certificate.ts";
 import { spkiPin } from "../../shared/pki/key.ts";
+import { createSigningPool, type SigningPool } from "../../shared/pki/signing-pool.ts";
 import { chainPem } from "../../shared/pki/pem.ts";
 import {
   agentTemplate,
   clusterCaTemplate,
   type CertificateTemplate,
-  type ServerNames,
   type Validity,
 } from "../../shared/pki/template.ts";
 import { parseRequest } from "../../shared/pki/x509.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
 import { checkKeyOwner, checkRequest } from "./csr.ts";
-import { openFleetBundle } from "./fleet-bundle.ts";
-import {
-  fleetFileExists,
-  readFleetFile,
-  writeFleetFile,
-  type FleetFile,
-  type RootEntry,
-  type RootKind,
-} from "./fleet-file.ts";
-import { createKeyStore, openKeyStore, type KeyPlace } from "./key-store.ts";
+import { openFleetBundle, type FleetBundle } from "./fleet-bundle.ts";
+import { readFleetFile, type FleetFile, type RootEntry, type RootKind } from "./fleet-file.ts";
+import { openKeyStore } from "./key-store.ts";
+import { beginFleet, defaultRootTtlMs, defaultTtlMs, type InitOptions } from "./new-fleet.ts";
 import { openListedRoots, signingOf, type Root } from "./root.ts";
-import { rootCustody, rootSources } from "./root-custody.ts";
+import { fewestClusterCaLives, rootCustody } from "./root-custody.ts";
+import { rootSources } from "./root-sources.ts";
 import { currentServerIdentity, type ServerCertificateDeps, type ServerIdentity } from "./server-certificate.ts";
-
-const dayMs = 24 * 3_600_000;
-const defaultTtlMs = 7 * dayMs;
-const defaultRootTtlMs = 5 * 365 * dayMs;
 
 export interface Authority {
   readonly fleetDomain: FleetDomain;
@@ -61,6 +52,13 @@ export interface Authority {
   issueAgent(cluster: ClusterName, csrDer: Uint8Array): Promise<Result<readonly Uint8Array[]>>;
   issueClusterCa(cluster: ClusterName, csrDer: Uint8Array): Promise<Result<readonly Uint8Array[]>>;
   rootsPem(): string;
+  /** For callers that bind a request's key before they have it signed: the pin, after all checks. */
+  readRequest(csrDer: Uint8Array): Promise<Result<{ readonly spkiPin: string }>>;
+  /**
+   * Takes what an operator signed for the offline root that waits, or that signs now (its issuing CA anew): PEM, issuing CA
+   * first, root last. Throws UserError ISTHMUS_ISSUING_CHAIN.
+   */
+  importChain(pem: string): Promise<{ readonly id: string }>;
 }
 
 export interface AuthorityOptions {
@@ -74,51 +72,23 @@ export interface AuthorityOptions {
   readonly clusterCaTtlMs?: number;
   /** Of roots that a rotation makes. */
   readonly rootTtlMs?: number;
+  /** Of the program; absent: one of the authority's own. */
+  readonly pool?: SigningPool;
 }
 
-export interface InitOptions {
-  readonly fleetDomain: FleetDomain;
-  /** DNS names and IP addresses under which people's tools reach the hub. */
-  readonly serverNames: ServerNames;
-  readonly clock: Clock;
-  readonly rootTtlMs?: number;
-  /** Where the fleet's keys shall be; a key-encryption key that does not exist is made. */
-  readonly place?: KeyPlace;
-}
-
-/** Makes root, keys and fleet.json. The last is written last: a run cut short leaves nothing that looks like a fleet. */
+/** Makes root, keys and fleet.json; see new-fleet.ts. */
 export async function initAuthority(dataDir: string, options: InitOptions): Promise<Authority> {
-  const { fleetDomain, serverNames, clock } = options;
-  if (await fleetFileExists(dataDir)) {
-    throw new UserError("ISTHMUS_FLEET_EXISTS", `${dataDir} already holds a fleet`, {
-      hint: "start it with: isthmus hub; or choose another data folder",
-    });
-  }
-  const place = options.place ?? {};
-  const keys = await createKeyStore({ dataDir, fleetDomain, place });
-  const nowMs = clock.now();
-  const id = String(nowMs);
-  const ttlMs = options.rootTtlMs ?? defaultRootTtlMs;
-  await rootSources(dataDir, keys).self.prepare({ id, fleet: fleetDomain, nowMs, ttlMs });
-  await keys.create(id, "server");
-  await keys.createSigner(id, "bundle");
-  await writeFleetFile(dataDir, {
-    version: 1,
-    fleetDomain,
-    createdAtMs: nowMs,
-    roots: [{ id, state: "signing" }],
-    bundle: { sequence: 1, signer: id, revokedTrustDomains: [] },
-    server: { ...serverNames, keyId: id },
-    ...place,
-  });
-  return openAuthority(dataDir, clock);
+  await beginFleet(dataDir, options);
+  return openAuthority(dataDir, options.clock);
 }
 
 export async function openAuthority(dataDir: string, clock: Clock, options: AuthorityOptions = {}): Promise<Authority> {
   const fleet = await readFleetFile(dataDir);
   const { fleetDomain } = fleet;
   const keys = await openKeyStore({ dataDir, fleetDomain, place: fleet });
-  const sources = rootSources(dataDir, keys);
+  const { agentTtlMs = defaultTtlMs, clusterCaTtlMs = defaultTtlMs, pool = createSigningPool() } = options;
+  const leastLifeMs = fewestClusterCaLives * clusterCaTtlMs;
+  const sources = rootSources({ dataDir, keys, fleetDomain, clock, pool, leastLifeMs });
   const signer = await keys.openSigner(fleet.bundle.signer, "bundle");
   const openRoots = (file: FleetFile) => openListedRoots(dataDir, file, sources);
   const bundle = await openFleetBundle({ dataDir, fleet, openRoots, signer });
@@ -126,10 +96,8 @@ export async function openAuthority(dataDir: string, clock: Clock, options: Auth
   const serverDeps: ServerCertificateDeps = { dataDir, fleet: fleetDomain, names: fleet.server, keyPem };
   const serverNow = () => currentServerIdentity(serverDeps, bundle.roots(), clock.now());
   let server = await serverNow();
-  const issue = issuerOf({ root: () => signingOf(bundle.roots()), clock, options });
   const custody = rootCustody({ dataDir, sources, bundle, clock });
   await custody.removeFormer();
-  const { agentTtlMs = defaultTtlMs, clusterCaTtlMs = defaultTtlMs } = options;
   return {
     fleetDomain,
     clusterCaTtlMs,
@@ -152,6 +120,33 @@ export async function openAuthority(dataDir: string, clock: Clock, options: Auth
       server = await serverNow();
       return server.chainPem !== before;
     },
+    ...issuing({ fleetDomain, agentTtlMs, clusterCaTtlMs, bundle, clock, pool, options }),
+    importChain: async (pem) => {
+      const { id } = offlineRoot(bundle.file());
+      await sources.offline.importChain(id, pem);
+      // a new list of the same roots: they are opened again, with what was imported
+      await bundle.update((file) => ({ ...file, roots: [...file.roots] }));
+      return { id };
+    },
+    rootsPem: () => chainPem(bundle.current().rootsDer),
+  };
+}
+
+interface Issuing {
+  readonly fleetDomain: FleetDomain;
+  readonly agentTtlMs: number;
+  readonly clusterCaTtlMs: number;
+  readonly bundle: FleetBundle;
+  readonly clock: Clock;
+  readonly pool: SigningPool;
+  readonly options: AuthorityOptions;
+}
+
+/** What it does with requests. */
+function issuing(deps: Issuing): Pick<Authority, "issueAgent" | "issueClusterCa" | "readRequest"> {
+  const { fleetDomain, agentTtlMs, clusterCaTtlMs, bundle, pool } = deps;
+  const issue = issuerOf({ ...deps, root: () => signingOf(bundle.roots()) });
+  return {
     issueAgent: (cluster, csrDer) =>
       issue(cluster, csrDer, {
         ttlMs: agentTtlMs,
@@ -165,8 +160,22 @@ export async function openAuthority(dataDir: string, clock: Clock, options: Auth
       if (issued.ok) await bundle.update((file) => withoutReissue(file, cluster));
       return issued;
     },
-    rootsPem: () => chainPem(bundle.current().rootsDer),
+    readRequest: async (csrDer) => {
+      const request = await checkedRequest(csrDer, pool);
+      return request.ok ? ok({ spkiPin: spkiPin(request.value.publicKey.spkiDer) }) : request;
+    },
   };
+}
+
+function offlineRoot({ roots }: FleetFile): RootEntry {
+  const offline = roots.filter(
+    ({ kind, state }) => kind === "offline" && (state === "prepared" || state === "signing"),
+  );
+  const wanted = offline.find(({ state }) => state === "prepared") ?? offline[0];
+  if (wanted !== undefined) return wanted;
+  throw new UserError("ISTHMUS_ROOT_NONE_AWAITED", "no root of this fleet waits for a certificate", {
+    hint: "begin with: isthmus rotate root --to offline",
+  });
 }
 
 /** The member has the new cluster CA that an operator wanted it to have. */
@@ -177,14 +186,9 @@ function withoutReissue(file: FleetFile, cluster: ClusterName): FleetFile {
   return others.length === 0 ? rest : { ...rest, reissue: others };
 }
 
-/** Reads a request for callers that bind its key before they have it signed: the pin, after all checks. */
-export async function readRequest(csrDer: Uint8Array): Promise<Result<{ readonly spkiPin: string }>> {
-  const request = await checkedRequest(csrDer);
-  return request.ok ? ok({ spkiPin: spkiPin(request.value.publicKey.spkiDer) }) : request;
-}
-
-async function checkedRequest(csrDer: Uint8Array): Promise<Result<RequestFacts>> {
-  const request = await parseRequest(csrDer);
+async function checkedRequest(csrDer: Uint8Array, pool: SigningPool): Promise<Result<RequestFacts>> {
+  const plain = await pool.checkRequest(csrDer);
+  const request = plain === undefined ? await pool.inTurn(() => parseRequest(csrDer)) : ok(plain);
   if (!request.ok) return request;
   const problems = checkRequest(request.value);
   return problems.length === 0 ? request : err(problems);
@@ -199,14 +203,15 @@ interface IssuerDeps {
   /** The one that signs now: a rotation changes it while the hub runs. */
   readonly root: () => Root;
   readonly clock: Clock;
+  readonly pool: SigningPool;
   readonly options: AuthorityOptions;
 }
 
-function issuerOf({ root, clock, options }: IssuerDeps) {
+function issuerOf({ root, clock, pool, options }: IssuerDeps) {
   return async (cluster: ClusterName, csrDer: Uint8Array, profile: Profile): Promise<Result<readonly Uint8Array[]>> => {
     const { id, issuer } = root();
     if (issuer === undefined) throw new Error(`root ${id} does not sign here`);
-    const request = await checkedRequest(csrDer);
+    const request = await checkedRequest(csrDer, pool);
     if (!request.ok) return request;
     const { spkiDer } = request.value.publicKey;
     if (options.bindKey !== undefined) {

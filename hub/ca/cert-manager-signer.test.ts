@@ -13,6 +13,7 @@ import { createKeyStore } from "./key-store.ts";
 import { serveJson, type Asked, type JsonServer } from "./testing/json-server.ts";
 import { opensslCa, type OpensslCa } from "./testing/openssl-ca.ts";
 import { certificatePem, parseChainPem } from "../../shared/pki/pem.ts";
+import { createSigningPool } from "../../shared/pki/signing-pool.ts";
 
 const fleetDomain = "acme.mesh" as FleetDomain;
 const dayMs = 24 * 3_600_000;
@@ -88,14 +89,24 @@ function place(change: Partial<CertManagerPlace> = {}): CertManagerPlace {
   return { namespace: "isthmus-hub", issuer: { name: "fleet-root" }, server: server.address, tokenFile, ...change };
 }
 
-const signer = (change?: Partial<CertManagerPlace>) => certManagerSigner({ place: place(change), clock, environment: {} });
+const signer = (change?: Partial<CertManagerPlace>) =>
+  certManagerSigner({ place: place(change), clock, environment: {} });
 
 describe("cert-manager", () => {
   it("signs an issuing CA that carries the fleet, and its object is taken away again", async () => {
-    controller = (request, look) => (look < 3 ? { conditions: condition("Ready", "False", "Pending") } : signed(request));
+    controller = (request, look) =>
+      look < 3 ? { conditions: condition("Ready", "False", "Pending") } : signed(request);
     const keys = await createKeyStore({ dataDir: folder, fleetDomain, place: {} });
     const upstream = signer();
-    const source = issuingCas({ dataDir: folder, keys, fleetDomain, now: () => nowMs, leastLifeMs: 21 * dayMs, upstream });
+    const source = issuingCas({
+      dataDir: folder,
+      keys,
+      fleetDomain,
+      now: () => nowMs,
+      leastLifeMs: 21 * dayMs,
+      pool: createSigningPool(),
+      upstream,
+    });
     await source.prepare({ id: "1", fleet: fleetDomain, nowMs, ttlMs: dayMs });
     expect(looks).toBe(3);
     expect(stored.size).toBe(0);
@@ -123,11 +134,27 @@ describe("cert-manager", () => {
   });
 
   it.each<[string, Status, string]>([
-    ["denied by an approver", { conditions: condition("Denied", "True", "Policy", "no CAs here") }, "Policy: no CAs here"],
-    ["invalid", { conditions: condition("InvalidRequest", "True", "BadCSR", "cannot decode") }, "BadCSR: cannot decode"],
-    ["failed by its issuer", { conditions: condition("Ready", "False", "Failed", "issuer is gone") }, "Failed: issuer is gone"],
+    [
+      "denied by an approver",
+      { conditions: condition("Denied", "True", "Policy", "no CAs here") },
+      "Policy: no CAs here",
+    ],
+    [
+      "invalid",
+      { conditions: condition("InvalidRequest", "True", "BadCSR", "cannot decode") },
+      "BadCSR: cannot decode",
+    ],
+    [
+      "failed by its issuer",
+      { conditions: condition("Ready", "False", "Failed", "issuer is gone") },
+      "Failed: issuer is gone",
+    ],
     ["ready without a certificate", { conditions: condition("Ready", "True", "Issued") }, "holds no certificate"],
-    ["of an issuer without a root", { conditions: condition("Ready", "True", "Issued"), certificate: "QQ==" }, "status.ca is empty"],
+    [
+      "of an issuer without a root",
+      { conditions: condition("Ready", "True", "Issued"), certificate: "QQ==" },
+      "status.ca is empty",
+    ],
   ])("a request that is %s: the reason is told at once", async (_what, status, message) => {
     controller = () => status;
     await expect(signer().sign("REQUEST")).rejects.toThrow(message);
@@ -136,12 +163,15 @@ describe("cert-manager", () => {
 
   it("that may not be asked says so", async () => {
     const elsewhere = signer({ namespace: "other" });
-    await expect(elsewhere.sign("REQUEST")).rejects.toMatchObject({ code: "ISTHMUS_UPSTREAM", message: expect.stringContaining("404") });
+    await expect(elsewhere.sign("REQUEST")).rejects.toMatchObject({
+      code: "ISTHMUS_UPSTREAM",
+      message: expect.stringContaining("404") as unknown,
+    });
   });
 
   it("outside of a cluster needs a server's address", async () => {
-    const { server: _server, ...inside } = place();
-    const outside = certManagerSigner({ place: inside, clock, environment: {} });
+    const { namespace, issuer: ref } = place();
+    const outside = certManagerSigner({ place: { namespace, issuer: ref }, clock, environment: {} });
     await expect(outside.sign("REQUEST")).rejects.toMatchObject({ code: "ISTHMUS_ISSUERS_FILE" });
   });
 });

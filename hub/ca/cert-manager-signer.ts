@@ -21,7 +21,12 @@ export interface CertManagerDeps {
 }
 
 interface RequestStatus {
-  readonly conditions?: readonly { readonly type?: string; readonly status?: string; readonly reason?: string; readonly message?: string }[];
+  readonly conditions?: readonly {
+    readonly type?: string;
+    readonly status?: string;
+    readonly reason?: string;
+    readonly message?: string;
+  }[];
   readonly certificate?: string;
   readonly ca?: string;
 }
@@ -33,7 +38,8 @@ export function certManagerSigner(deps: CertManagerDeps): UpstreamSigner {
     sign: async (requestPem) => {
       const name = nameFor(requestPem, clock.now());
       const made = await call(deps, "POST", objects, certificateRequest(place, name, requestPem));
-      if (made.status !== 201 && made.status !== 409) throw refused(`creating the request was answered ${made.status}${reasonOf(made)}`);
+      if (made.status !== 201 && made.status !== 409)
+        throw refused(`creating the request was answered ${made.status}${reasonOf(made)}`);
       const chain = await untilReady(deps, `${objects}/${name}`);
       // it was a message, and it has been read; one that could not be removed harms nobody
       await call(deps, "DELETE", `${objects}/${name}`);
@@ -72,9 +78,11 @@ async function untilReady(deps: CertManagerDeps, path: string): Promise<string> 
     if (answer.status !== 200) throw refused(`reading the request was answered ${answer.status}${reasonOf(answer)}`);
     const status = (answer.body["status"] ?? {}) as RequestStatus;
     const failed = status.conditions?.find(isFinalRefusal);
-    if (failed !== undefined) throw refused(`${failed.reason ?? failed.type ?? ""}: ${failed.message ?? ""}`.slice(0, 300));
+    if (failed !== undefined)
+      throw refused(`${failed.reason ?? failed.type ?? ""}: ${failed.message ?? ""}`.slice(0, 300));
     if (isReady(status)) return chainOf(status);
-    if (clock.now() >= endMs) throw refused("it is not ready after a minute; if somebody has to approve it, ask again then");
+    if (clock.now() >= endMs)
+      throw refused("it is not ready after a minute; if somebody has to approve it, ask again then");
     await clock.sleep(lookMs, AbortSignal.timeout(patienceMs));
   }
 }
@@ -92,13 +100,22 @@ function isReady({ conditions }: RequestStatus): boolean {
 
 /** `certificate` is the issuing CA with its intermediates; `ca` is the root, where the issuer knows it. */
 function chainOf({ certificate, ca }: RequestStatus): string {
-  const [chain, root] = [certificate, ca].map((text) => Buffer.from(text ?? "", "base64").toString("utf8").trim());
+  const [chain, root] = [certificate, ca].map((text) =>
+    Buffer.from(text ?? "", "base64")
+      .toString("utf8")
+      .trim(),
+  );
   if (chain === undefined || chain === "") throw refused("it is ready and holds no certificate");
   if (root === undefined || root === "") throw refused("its issuer does not know its root (status.ca is empty)");
   return chain.endsWith(root) ? `${chain}\n` : `${chain}\n${root}\n`;
 }
 
-async function call(deps: CertManagerDeps, method: JsonCall["method"], path: string, body?: unknown): Promise<JsonAnswer> {
+async function call(
+  deps: CertManagerDeps,
+  method: JsonCall["method"],
+  path: string,
+  body?: unknown,
+): Promise<JsonAnswer> {
   const { server, caFile, tokenFile } = placeOf(deps);
   const token = await readUpstreamFile(tokenFile); // the kubelet renews it
   const url = new URL(path, upstreamUrl(server));
@@ -111,9 +128,13 @@ function placeOf({ place, environment }: CertManagerDeps) {
   if (place.server !== undefined) return { server: place.server, caFile: place.caFile, tokenFile };
   const [host, port = "443"] = [environment["KUBERNETES_SERVICE_HOST"], environment["KUBERNETES_SERVICE_PORT"]];
   if (host === undefined) {
-    throw new UserError("ISTHMUS_ISSUERS_FILE", "certManager.server is missing, and this hub does not run in a cluster", {
-      hint: "name server, caFile and tokenFile in issuers.json",
-    });
+    throw new UserError(
+      "ISTHMUS_ISSUERS_FILE",
+      "certManager.server is missing, and this hub does not run in a cluster",
+      {
+        hint: "name server, caFile and tokenFile in issuers.json",
+      },
+    );
   }
   const bracketed = host.includes(":") ? `[${host}]` : host;
   return { server: `https://${bracketed}:${port}`, caFile: place.caFile ?? `${serviceAccount}/ca.crt`, tokenFile };

@@ -4,6 +4,9 @@
 import type { CertificateFacts } from "../../shared/pki/certificate.ts";
 import { issueCertificate } from "../../shared/pki/issue.ts";
 import type { KeyProvider } from "../../shared/pki/key.ts";
+import { createLeafIssuer } from "../../shared/pki/leaf-issuer.ts";
+import { isP256 } from "../../shared/pki/leaf-pattern.ts";
+import type { SigningPool } from "../../shared/pki/signing-pool.ts";
 import { validityFrom, type CertificateTemplate, type Validity } from "../../shared/pki/template.ts";
 import { ok, type Result } from "../../shared/result.ts";
 
@@ -30,12 +33,18 @@ export interface SigningCertificate {
   readonly chainDer: readonly Uint8Array[];
 }
 
-export function keyedIssuer({ key, facts, chainDer }: SigningCertificate): CertificateIssuer {
+/** Agents' certificates on the hot path; CAs, the hub's own, and other kinds of keys by @peculiar/x509, one at a time. */
+export function keyedIssuer({ key, facts, chainDer }: SigningCertificate, pool: SigningPool): CertificateIssuer {
+  const leaves = createLeafIssuer({ kind: "agent", key, issuer: facts });
   return {
     issue: async ({ spkiDer, nowMs, ttlMs, template }) => {
       const validity = validityFrom(nowMs, ttlMs, facts.notAfterMs);
       if (!validity.ok) return validity;
-      const issued = await issueCertificate(template(validity.value), spkiDer, { key, certificate: facts });
+      const wanted = template(validity.value);
+      const isHot = leaves.ok && wanted.kind === "agent" && isP256(spkiDer);
+      const issued = isHot
+        ? await leaves.value.issue(wanted, spkiDer, pool)
+        : await pool.inTurn(() => issueCertificate(wanted, spkiDer, { key, certificate: facts }));
       return issued.ok ? ok([issued.value, ...chainDer]) : issued;
     },
   };

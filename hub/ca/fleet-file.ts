@@ -14,7 +14,7 @@ export interface RootEntry extends RootOfFleet {
 }
 
 /** The words of `isthmus rotate root --to`. */
-export const rootKinds = ["self"] as const;
+export const rootKinds = ["self", "offline", "vault", "cert-manager"] as const;
 export type RootKind = (typeof rootKinds)[number];
 
 /** `rotation` is the journal of the rotation that runs: written in one piece with the roots and the bundle that it brought about. */
@@ -34,6 +34,9 @@ export interface FleetFile extends FleetTrust<RootEntry>, KeyPlace {
 
 const pathOf = (dataDir: string) => join(dataDir, "fleet.json");
 
+/** What fleet.json will be once somebody has signed the hub's request (new-fleet.ts). */
+export const pendingFleetPath = (dataDir: string): string => join(dataDir, "fleet.pending.json");
+
 export function fleetFileExists(dataDir: string): Promise<boolean> {
   return fileExists(pathOf(dataDir));
 }
@@ -45,6 +48,7 @@ export async function writeFleetFile(dataDir: string, fleet: FleetFile): Promise
 export async function readFleetFile(dataDir: string): Promise<FleetFile> {
   const path = pathOf(dataDir);
   if (!(await fileExists(path))) {
+    if (await fileExists(pendingFleetPath(dataDir))) throw waitsForRoot(dataDir);
     throw new UserError("ISTHMUS_NOT_INITIALISED", `no fleet in ${dataDir}`, { hint: "run: isthmus init" });
   }
   const text = await readSecretFile(path);
@@ -58,6 +62,12 @@ export async function readFleetFile(dataDir: string): Promise<FleetFile> {
     throw unreadable(path, error);
   }
   throw unreadable(path, undefined);
+}
+
+function waitsForRoot(dataDir: string): UserError {
+  return new UserError("ISTHMUS_ROOT_AWAITED", `the fleet in ${dataDir} waits for its root`, {
+    hint: "sign its request (isthmus root request), then: isthmus root import CHAIN.pem",
+  });
 }
 
 function unreadable(path: string, cause: unknown): UserError {

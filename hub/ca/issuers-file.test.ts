@@ -30,7 +30,9 @@ describe("issuers.json", () => {
   ])("%j is refused with the field", (file, field, message) => {
     const parsed = parseIssuers(JSON.stringify(file));
     if (parsed.ok) throw new Error("it was taken");
-    expect(parsed.error).toContainEqual(expect.objectContaining({ field, message: expect.stringContaining(message) as unknown }));
+    expect(parsed.error).toContainEqual(
+      expect.objectContaining({ field, message: expect.stringContaining(message) as unknown }),
+    );
   });
 
   it("that is no JSON is refused", () => {

@@ -76,7 +76,8 @@ export function parseIssuers(text: string): Result<IssuersFile> {
   }
   if (!isObject(value)) return err([mistake("file", "no JSON object")]);
   const problems = [...unknownFields(value, ["vault", "certManager"], ""), ...vaultProblems(value["vault"])];
-  if (value["certManager"] !== undefined) problems.push(...shapeProblems(value["certManager"], certManagerShape, "certManager"));
+  if (value["certManager"] !== undefined)
+    problems.push(...shapeProblems(value["certManager"], certManagerShape, "certManager"));
   return problems.length === 0 ? ok(value) : err(problems);
 }
 
@@ -105,7 +106,9 @@ function shapeProblems(value: unknown, shape: Shape, at: string): readonly Probl
 
 function unknownFields(value: Record<string, unknown>, known: readonly string[], at: string): readonly Problem[] {
   const unknown = Object.keys(value).filter((field) => !known.includes(field));
-  return unknown.map((field) => mistake(at === "" ? field : `${at}.${field}`, `unknown; known are ${known.join(", ")}`));
+  return unknown.map((field) =>
+    mistake(at === "" ? field : `${at}.${field}`, `unknown; known are ${known.join(", ")}`),
+  );
 }
 
 function mistake(field: string, message: string): Problem {

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { UserError } from "../../shared/errors.ts";
 import type { ClusterName, FleetDomain, TrustDomain } from "../../shared/ids.ts";
 import { checkReceived } from "../../shared/pki/chain.ts";
+import { createSigningPool } from "../../shared/pki/signing-pool.ts";
 import { generateKeyPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
 import { certificatePem, parseChainPem } from "../../shared/pki/pem.ts";
 import { clusterCaTemplate, workloadTemplate } from "../../shared/pki/template.ts";
@@ -35,7 +36,15 @@ beforeEach(async () => {
 afterEach(() => rm(folder, { recursive: true }));
 
 function sourceWith(upstream?: UpstreamSigner): IssuingCaSource {
-  return issuingCas({ dataDir: folder, keys, fleetDomain, now: () => nowMs, leastLifeMs: 21 * dayMs, upstream });
+  return issuingCas({
+    dataDir: folder,
+    keys,
+    fleetDomain,
+    now: () => nowMs,
+    leastLifeMs: 21 * dayMs,
+    pool: createSigningPool(),
+    upstream,
+  });
 }
 
 const newRoot = () => ({ id, fleet: fleetDomain, nowMs, ttlMs: 365 * dayMs });
@@ -128,22 +137,66 @@ describe("an offline root, signed with the documented commands", () => {
 
 describe("a chain that this fleet could not live under is refused, and nothing of it is kept", () => {
   it.each<[string, (request: string) => string, string]>([
-    ["a root of path length 1", (request) => opensslCa(folder, { rootPathLength: 1 }).sign(request), "root: its pathlen is 1"],
-    ["an issuing CA of path length 0", (request) => operator.sign(request, { pathLength: 0 }), "issuing CA: its pathlen is 0"],
+    [
+      "a root of path length 1",
+      (request) => opensslCa(folder, { rootPathLength: 1 }).sign(request),
+      "root: its pathlen is 1",
+    ],
+    [
+      "an issuing CA of path length 0",
+      (request) => operator.sign(request, { pathLength: 0 }),
+      "issuing CA: its pathlen is 0",
+    ],
     ["an end entity", (request) => operator.sign(request, { basicConstraints: "critical,CA:FALSE" }), "it is no CA"],
-    ["one that may sign no certificates", (request) => operator.sign(request, { keyUsage: "critical,cRLSign" }), "lacks keyCertSign"],
-    ["one for TLS servers only", (request) => operator.sign(request, { extra: ["extendedKeyUsage=serverAuth"] }), "forbids serverAuth or clientAuth"],
-    ["another domain's constraints", (request) => operator.sign(request, { extra: ["nameConstraints=critical,permitted;URI:.other.mesh"] }), "nameConstraints exclude names of this fleet"],
-    ["constraints on DNS names", (request) => operator.sign(request, { extra: ["nameConstraints=critical,permitted;DNS:acme.mesh"] }), "nameConstraints exclude"],
-    ["sub-domains without the domain itself", (request) => operator.sign(request, { extra: ["nameConstraints=critical,permitted;URI:.acme.mesh"] }), "nameConstraints exclude"],
-    ["a critical extension that nobody knows", (request) => operator.sign(request, { extra: ["1.2.3.4=critical,ASN1:NULL"] }), "critical extensions that Envoy does not know"],
+    [
+      "one that may sign no certificates",
+      (request) => operator.sign(request, { keyUsage: "critical,cRLSign" }),
+      "lacks keyCertSign",
+    ],
+    [
+      "one for TLS servers only",
+      (request) => operator.sign(request, { extra: ["extendedKeyUsage=serverAuth"] }),
+      "forbids serverAuth or clientAuth",
+    ],
+    [
+      "another domain's constraints",
+      (request) => operator.sign(request, { extra: ["nameConstraints=critical,permitted;URI:.other.mesh"] }),
+      "nameConstraints exclude names of this fleet",
+    ],
+    [
+      "constraints on DNS names",
+      (request) => operator.sign(request, { extra: ["nameConstraints=critical,permitted;DNS:acme.mesh"] }),
+      "nameConstraints exclude",
+    ],
+    [
+      "sub-domains without the domain itself",
+      (request) => operator.sign(request, { extra: ["nameConstraints=critical,permitted;URI:.acme.mesh"] }),
+      "nameConstraints exclude",
+    ],
+    [
+      "a critical extension that nobody knows",
+      (request) => operator.sign(request, { extra: ["1.2.3.4=critical,ASN1:NULL"] }),
+      "critical extensions that Envoy does not know",
+    ],
     ["one week of life", (request) => operator.sign(request, { days: 7 }), "which is too soon"],
-    ["another fleet's identity", (request) => operator.sign(request, { subjectAltName: "URI:spiffe://other.mesh" }), "claims another identity"],
+    [
+      "another fleet's identity",
+      (request) => operator.sign(request, { subjectAltName: "URI:spiffe://other.mesh" }),
+      "claims another identity",
+    ],
     ["another key", () => operator.signOtherKey(), "certifies another key"],
     ["no root", (request) => firstOf(operator.sign(request)), "1 certificates; wanted"],
     ["certificates in the wrong order", (request) => reversed(operator.sign(request)), "not signed by the next"],
-    ["another root's signature", (request) => firstOf(operator.sign(request)) + certificatePem(opensslCa(folder).rootDer()), "not signed by the next"],
-    ["an intermediate in the root's place", (request) => withoutRoot(operator.signBelowIntermediate(request)), "does not sign itself"],
+    [
+      "another root's signature",
+      (request) => firstOf(operator.sign(request)) + certificatePem(opensslCa(folder).rootDer()),
+      "not signed by the next",
+    ],
+    [
+      "an intermediate in the root's place",
+      (request) => withoutRoot(operator.signBelowIntermediate(request)),
+      "does not sign itself",
+    ],
     ["no certificate", () => "nonsense", "no certificate found"],
   ])("%s", async (_what, make, message) => {
     const source = await prepared();

@@ -10,6 +10,7 @@ import { hexOf } from "../../shared/pki/hex.ts";
 import type { KeyProvider } from "../../shared/pki/key.ts";
 import { chainPem, parseChainPem, requestPem } from "../../shared/pki/pem.ts";
 import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
+import type { SigningPool } from "../../shared/pki/signing-pool.ts";
 import { issuingCaTemplate, renewalDueMs } from "../../shared/pki/template.ts";
 import { buildCaRequest, keyIdOf } from "../../shared/pki/x509-builder.ts";
 import { parseCertificate } from "../../shared/pki/x509.ts";
@@ -34,6 +35,7 @@ export interface IssuingCaDeps {
   readonly now: () => number;
   /** See ChainExpectation. */
   readonly leastLifeMs: number;
+  readonly pool: SigningPool;
   /** Undefined: a person carries the request to the root and the chain back. */
   readonly upstream: UpstreamSigner | undefined;
 }
@@ -64,9 +66,9 @@ export function issuingCas(deps: IssuingCaDeps): IssuingCaSource {
       const key = await deps.keys.openSigner(id, purpose);
       const held = await openChain(files.chain(id), key, id);
       const { upstream } = deps;
-      if (upstream === undefined) return keyedIssuer({ key, ...held });
+      if (upstream === undefined) return keyedIssuer({ key, ...held }, deps.pool);
       const renew = async () => openAccepted(await ask(id, upstream));
-      return renewingIssuer({ key, first: held, renew, now: deps.now });
+      return renewingIssuer({ key, first: held, renew, now: deps.now, pool: deps.pool });
     },
     remove: async (id) => {
       await deps.keys.remove(id, purpose);
@@ -95,16 +97,25 @@ async function acceptChain(deps: IssuingCaDeps, id: string, pem: string): Promis
   const key = await keys.openSigner(id, purpose);
   const certificates = parseChainPem(pem);
   if (!certificates.ok) throw refusedChain(certificates.error);
-  const checked = checkIssuingChain(certificates.value, { fleetDomain, spkiDer: key.spkiDer, nowMs: now(), leastLifeMs });
+  const checked = checkIssuingChain(certificates.value, {
+    fleetDomain,
+    spkiDer: key.spkiDer,
+    nowMs: now(),
+    leastLifeMs,
+  });
   if (!checked.ok) throw refusedChain(checked.error);
   const chain = checked.value;
   const rootFile = join(dataDir, "roots", `${id}.pem`);
   if (await fileExists(rootFile)) {
     const held = parseChainPem(await readSecretFile(rootFile));
     if (!held.ok || hexOf(held.value[0] ?? new Uint8Array()) !== hexOf(chain.rootDer)) {
-      throw new UserError("ISTHMUS_ISSUING_CHAIN", "the chain ends at another root than the one that the fleet trusts", {
-        hint: "a new root needs a rotation: isthmus rotate root --to ...",
-      });
+      throw new UserError(
+        "ISTHMUS_ISSUING_CHAIN",
+        "the chain ends at another root than the one that the fleet trusts",
+        {
+          hint: "a new root needs a rotation: isthmus rotate root --to ...",
+        },
+      );
     }
   }
   await writeSecretFile(filesIn(dataDir).chain(id), chainPem(chain.chainDer), 0o600);
@@ -113,8 +124,12 @@ async function acceptChain(deps: IssuingCaDeps, id: string, pem: string): Promis
 }
 
 function refusedChain(problems: readonly Problem[]): UserError {
-  const text = problems.map(({ field, message }) => (field === undefined ? message : `${field}: ${message}`)).join("; ");
-  return new UserError("ISTHMUS_ISSUING_CHAIN", text, { hint: "sign the request again; docs/issuers.md has the commands" });
+  const text = problems
+    .map(({ field, message }) => (field === undefined ? message : `${field}: ${message}`))
+    .join("; ");
+  return new UserError("ISTHMUS_ISSUING_CHAIN", text, {
+    hint: "sign the request again; docs/issuers.md has the commands",
+  });
 }
 
 interface HeldChain {
@@ -143,13 +158,14 @@ interface Renewing {
   readonly first: HeldChain;
   readonly renew: () => Promise<HeldChain>;
   readonly now: () => number;
+  readonly pool: SigningPool;
 }
 
 /** Renewed by its upstream at half of its life, under the same key and root: nobody below notices but by a newer chain. */
-function renewingIssuer({ key, first, renew, now }: Renewing): CertificateIssuer {
+function renewingIssuer({ key, first, renew, now, pool }: Renewing): CertificateIssuer {
   let held = first;
   let askedMs = -Infinity;
-  const issueWith = (order: IssueOrder) => keyedIssuer({ key, ...held }).issue(order);
+  const issueWith = (order: IssueOrder) => keyedIssuer({ key, ...held }, pool).issue(order);
   return {
     issue: async (order): Promise<Result<readonly Uint8Array[]>> => {
       const isDue = renewalDueMs(held.facts, 0.5) <= now() && askedMs + retryMs <= now();

@@ -55,6 +55,7 @@ export function checkIssuingChain(
   }
   const problems = [
     ...linkProblems(certificatesDer),
+    ...keyIdProblems(facts),
     ...facts.flatMap((one, at) => caProblems(one, at, facts.length, expected)),
     ...issuingProblems(issuing, expected),
     ...rootProblems(root, rootDer),
@@ -84,6 +85,15 @@ function linkProblems(certificatesDer: readonly Uint8Array[]): readonly Problem[
   });
 }
 
+/** OpenSSL's strict mode and our own look for the issuer go by key identifiers (RFC 5280 4.2.1.1). */
+function keyIdProblems(facts: readonly CertificateFacts[]): readonly Problem[] {
+  return facts.flatMap(({ authorityKeyIdHex }, at) => {
+    const issuer = facts[at + 1];
+    if (issuer === undefined || authorityKeyIdHex === issuer.subjectKeyIdHex) return [];
+    return [problem(nameOf(at, facts.length), "its authorityKeyIdentifier is not its issuer's subjectKeyIdentifier")];
+  });
+}
+
 /** What every CA of the path must say, so that OpenSSL, Node and Envoy accept a workload below it. */
 function caProblems(ca: CertificateFacts, at: number, count: number, expected: ChainExpectation): readonly Problem[] {
   const name = nameOf(at, count);
@@ -93,7 +103,10 @@ function caProblems(ca: CertificateFacts, at: number, count: number, expected: C
   };
   wrong(ca.version !== 3, "it is no X.509 version 3");
   wrong(weakSignatures.has(ca.signatureOid), "it is signed with SHA-1 or MD5");
-  wrong(!ca.ca || !ca.criticalOids.includes(extensionOid.basicConstraints), "it is no CA (basicConstraints critical, CA:TRUE)");
+  wrong(
+    !ca.ca || !ca.criticalOids.includes(extensionOid.basicConstraints),
+    "it is no CA (basicConstraints critical, CA:TRUE)",
+  );
   wrong(!ca.keyUsages.includes("keyCertSign"), "its keyUsage lacks keyCertSign");
   const below = at + 1; // the cluster CA, and each CA of this chain before it
   const tooShort = ca.pathLength !== undefined && ca.pathLength < below;
@@ -108,7 +121,8 @@ function caProblems(ca: CertificateFacts, at: number, count: number, expected: C
   const [from, to] = [new Date(ca.notBeforeMs).toISOString(), new Date(ca.notAfterMs).toISOString()];
   wrong(ca.notBeforeMs > expected.nowMs, `it is not valid before ${from}; compare the clocks`);
   wrong(ca.notAfterMs - expected.nowMs < expected.leastLifeMs, `it ends at ${to}, which is too soon`);
-  if (ca.constraints !== undefined) wrong(!permitsFleet(ca.constraints, expected.fleetDomain), constraintAdvice(expected));
+  if (ca.constraints !== undefined)
+    wrong(!permitsFleet(ca.constraints, expected.fleetDomain), constraintAdvice(expected));
   return found;
 }
 
@@ -130,9 +144,12 @@ function permitsFleet({ permitted, excluded }: NameConstraints, fleetDomain: str
 function issuingProblems(issuing: CertificateFacts, { spkiDer, fleetDomain }: ChainExpectation): readonly Problem[] {
   const found: Problem[] = [];
   if (hexOf(issuing.publicKey.spkiDer) !== hexOf(spkiDer)) {
-    found.push(problem("issuing CA", "it certifies another key than the one of the hub's request: sign the newest request"));
+    found.push(
+      problem("issuing CA", "it certifies another key than the one of the hub's request: sign the newest request"),
+    );
   }
-  if (issuing.subjectEmpty) found.push(problem("issuing CA", "it has no subject; an issuer must have one (RFC 5280 4.1.2.6)"));
+  if (issuing.subjectEmpty)
+    found.push(problem("issuing CA", "it has no subject; an issuer must have one (RFC 5280 4.1.2.6)"));
   const foreign = issuing.names.uris.filter((uri) => uri !== `spiffe://${fleetDomain}`);
   if (foreign.length > 0) found.push(problem("issuing CA", `it claims another identity: ${foreign.join(", ")}`));
   return found;

@@ -1,12 +1,12 @@
 // Private keys of the hub: where they are at rest and how they sign. Two kinds of store behind one interface: sealed files in
 // `<data>/keys` (key-encryption key in a file of its own), and a PKCS#11 token. Called by authority.ts and the root sources.
 import { randomBytes } from "node:crypto";
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
-import { generateKeyPem, keyProviderFromPem, type KeyProvider } from "../../shared/pki/key.ts";
-import { kekBytes, localKek, seal, unseal, type KeyEncryptionKey } from "../../shared/pki/sealing.ts";
+import { keyProviderFromPem, type KeyProvider } from "../../shared/pki/key.ts";
+import { kekBytes, localKek, type KeyEncryptionKey } from "../../shared/pki/sealing.ts";
 import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
+import { sealedKeys } from "./sealed-keys.ts";
 
 export interface KeyStore {
   /** Makes a P-256 key, stores it sealed and returns its PEM: for TLS, which needs a key in memory. */
@@ -74,30 +74,4 @@ async function readKek(path: string): Promise<KeyEncryptionKey> {
   throw new UserError("ISTHMUS_KEK", `${path} is not a key-encryption key of ${kekBytes} bytes in base64url`, {
     hint: "restore the file that `isthmus init` made; without it the fleet's keys cannot be opened",
   });
-}
-
-/** Keys in files, sealed with a KEK of any kind. `kekName` is how a person finds the KEK. */
-export function sealedKeys(
-  { dataDir, fleetDomain }: KeyStoreOptions,
-  kek: KeyEncryptionKey,
-  kekName: string,
-): Pick<KeyStore, "create" | "open" | "remove"> {
-  const fileOf = (keyId: string, purpose: string) => join(dataDir, "keys", `${purpose}-${keyId}.json`);
-  return {
-    create: async (keyId, purpose) => {
-      const keyPem = generateKeyPem();
-      const sealed = await seal(Buffer.from(keyPem), kek, { fleetDomain, keyId, purpose });
-      await writeSecretFile(fileOf(keyId, purpose), sealed, 0o400);
-      return keyPem;
-    },
-    open: async (keyId, purpose) => {
-      const path = fileOf(keyId, purpose);
-      const opened = await unseal(await readSecretFile(path), kek, { fleetDomain, keyId, purpose });
-      if (opened.ok) return opened.value.toString("utf8");
-      throw new UserError("ISTHMUS_KEY_SEAL", `${path}: ${opened.error[0]?.message ?? "cannot be opened"}`, {
-        hint: `restore ${path} and ${kekName} from the same backup`,
-      });
-    },
-    remove: (keyId, purpose) => rm(fileOf(keyId, purpose), { force: true }),
-  };
 }

@@ -2,9 +2,9 @@
 // file whose key-encryption key is in the token. So a stolen data folder opens nothing. Loaded by key-store.ts on demand.
 import { UserError } from "../../shared/errors.ts";
 import type { KeyStore, KeyStoreOptions } from "./key-store.ts";
-import { sealedKeys } from "./key-store.ts";
 import { openPkcs11Token, type Pkcs11Token } from "./pkcs11-token.ts";
 import { parsePkcs11Uri } from "./pkcs11-uri.ts";
+import { sealedKeys } from "./sealed-keys.ts";
 
 export async function openPkcs11KeyStore(options: KeyStoreOptions, uri: string): Promise<KeyStore> {
   const { token, tokenLabel } = await tokenAt(uri);

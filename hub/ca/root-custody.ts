@@ -6,16 +6,10 @@ import { generateKeyPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
 import { hubServerTemplate } from "../../shared/pki/template.ts";
 import type { FleetBundle } from "./fleet-bundle.ts";
 import type { RootEntry, RootKind } from "./fleet-file.ts";
-import type { KeyStore } from "./key-store.ts";
 import type { RootSources } from "./root.ts";
-import { selfMadeRoots } from "./self-made-root.ts";
-
-export function rootSources(dataDir: string, keys: KeyStore): RootSources {
-  return { self: selfMadeRoots(dataDir, keys) };
-}
 
 /** SPIRE #7199: a CA that was about to end was put to use, and what it signed was born expired. */
-const fewestClusterCaLives = 3;
+export const fewestClusterCaLives = 3;
 
 export interface RootCustody {
   prepare(kind: RootKind, ttlMs: number): Promise<RootEntry>;
@@ -36,7 +30,12 @@ export function rootCustody({ sources, bundle, clock }: CustodyDeps): RootCustod
   return {
     prepare: async (kind, ttlMs) => {
       const id = String(clock.now());
-      await sources[kind].prepare({ id, fleet: bundle.file().fleetDomain, nowMs: clock.now(), ttlMs });
+      try {
+        await sources[kind].prepare({ id, fleet: bundle.file().fleetDomain, nowMs: clock.now(), ttlMs });
+      } catch (error) {
+        await sources[kind].remove(id); // an upstream that refused leaves no key behind
+        throw error;
+      }
       return { id, state: "prepared", kind };
     },
     problemOf: async (id, clusterCaTtlMs) => {

@@ -2,6 +2,7 @@
 import { UserError } from "../../shared/errors.ts";
 import { hexOf } from "../../shared/pki/hex.ts";
 import { issueCertificate } from "../../shared/pki/issue.ts";
+import type { SigningPool } from "../../shared/pki/signing-pool.ts";
 import { rootTemplate, validityFrom } from "../../shared/pki/template.ts";
 import { keyIdOf } from "../../shared/pki/x509-builder.ts";
 import { keyedIssuer } from "./certificate-issuer.ts";
@@ -10,7 +11,7 @@ import { writeRootCertificate, type RootSource } from "./root.ts";
 
 const purpose = "root";
 
-export function selfMadeRoots(dataDir: string, keys: KeyStore): RootSource {
+export function selfMadeRoots(dataDir: string, keys: KeyStore, pool: SigningPool): RootSource {
   return {
     prepare: async ({ id, fleet, nowMs, ttlMs }) => {
       const key = await keys.createSigner(id, purpose);
@@ -28,7 +29,7 @@ export function selfMadeRoots(dataDir: string, keys: KeyStore): RootSource {
           hint: "restore both from one backup",
         });
       }
-      return keyedIssuer({ key, facts, chainDer: [] });
+      return keyedIssuer({ key, facts, chainDer: [] }, pool);
     },
     remove: (id) => keys.remove(id, purpose),
   };

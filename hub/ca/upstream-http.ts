@@ -3,6 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
+import { isIP } from "node:net";
 import { UserError } from "../../shared/errors.ts";
 
 const deadlineMs = 15_000;
@@ -59,11 +60,17 @@ export async function readUpstreamFile(path: string): Promise<string> {
 
 function exchange(call: JsonCall, ca: string | undefined): Promise<{ readonly status: number; readonly text: string }> {
   const body = call.body === undefined ? undefined : JSON.stringify(call.body);
-  const headers = { ...call.headers, accept: "application/json", ...(body === undefined ? {} : { "content-type": "application/json" }) };
+  const headers = {
+    ...call.headers,
+    accept: "application/json",
+    ...(body === undefined ? {} : { "content-type": "application/json" }),
+  };
+  // RFC 6066: an address is no server name
+  const servername = isIP(call.url.hostname.replace(/^\[|\]$/g, "")) === 0 ? call.url.hostname : "";
   const signal = AbortSignal.timeout(deadlineMs);
   const send = call.url.protocol === "https:" ? httpsRequest : httpRequest;
   return new Promise((resolve, reject) => {
-    const sent = send(call.url, { method: call.method, headers, ca, signal }, (response) => {
+    const sent = send(call.url, { method: call.method, headers, ca, servername, signal }, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
       response.on("data", (chunk: Buffer) => {
@@ -72,7 +79,9 @@ function exchange(call: JsonCall, ca: string | undefined): Promise<{ readonly st
         if (bytes > mostBytes) sent.destroy(new Error("the answer is larger than any of this API"));
       });
       response.on("error", reject);
-      response.on("end", () => resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") }));
+      response.on("end", () =>
+        resolve({ status: response.statusCode ?? 0, text: Buffer.concat(chunks).toString("utf8") }),
+      );
     });
     sent.on("error", reject);
     sent.end(body);

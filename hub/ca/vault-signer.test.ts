@@ -10,6 +10,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { ClusterName, FleetDomain } from "../../shared/ids.ts";
 import { checkReceived } from "../../shared/pki/chain.ts";
+import { createSigningPool } from "../../shared/pki/signing-pool.ts";
 import { generateKeyPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
 import { parseChainPem } from "../../shared/pki/pem.ts";
 import { clusterCaTemplate } from "../../shared/pki/template.ts";
@@ -85,7 +86,15 @@ describe.skipIf(program === undefined)(`a real ${program ?? "OpenBao or Vault is
     const dataDir = await mkdtemp(join(folder, "data-"));
     const keys = await createKeyStore({ dataDir, fleetDomain, place: {} });
     const upstream = vaultSigner(at);
-    const made = issuingCas({ dataDir, keys, fleetDomain, now: Date.now, leastLifeMs: 21 * dayMs, upstream });
+    const made = issuingCas({
+      dataDir,
+      keys,
+      fleetDomain,
+      now: Date.now,
+      leastLifeMs: 21 * dayMs,
+      pool: createSigningPool(),
+      upstream,
+    });
     return { dataDir, source: made };
   }
 
@@ -102,7 +111,8 @@ describe.skipIf(program === undefined)(`a real ${program ?? "OpenBao or Vault is
     });
     const keyPem = generateKeyPem();
     const issuer = await vault.issuer("1", factsOf(rootsDer[0]!));
-    const template = (validity: Parameters<typeof clusterCaTemplate>[2]) => clusterCaTemplate(east, fleetDomain, validity);
+    const template = (validity: Parameters<typeof clusterCaTemplate>[2]) =>
+      clusterCaTemplate(east, fleetDomain, validity);
     const order = { spkiDer: spkiOfKeyPem(keyPem), nowMs: Date.now(), ttlMs: 7 * dayMs, template };
     const issued = await issuer.issue(order);
     const chainDer = issued.ok ? issued.value : [];
@@ -123,10 +133,13 @@ describe.skipIf(program === undefined)(`a real ${program ?? "OpenBao or Vault is
   });
 
   it("is not believed without its CA", async () => {
-    const { caFile: _caFile, ...stranger } = place;
-    const { source: vault } = await source(stranger);
+    const { address, tokenFile } = place;
+    const { source: vault } = await source({ address, ...(tokenFile === undefined ? {} : { tokenFile }) });
     const failed = vault.prepare({ id: "1", fleet: fleetDomain, nowMs: Date.now(), ttlMs: dayMs });
-    await expect(failed).rejects.toMatchObject({ code: "ISTHMUS_UPSTREAM", message: expect.stringContaining("no answer") });
+    await expect(failed).rejects.toMatchObject({
+      code: "ISTHMUS_UPSTREAM",
+      message: expect.stringContaining("no answer") as unknown,
+    });
   });
 });
 
@@ -149,7 +162,9 @@ describe("a stand-in for Vault", () => {
   const signPath = "/v1/fleet/root/sign-intermediate";
 
   beforeEach(async () => {
-    answers = { [signPath]: { status: 200, body: { data: { certificate: "CERT\n", issuing_ca: "ROOT", ca_chain: ["ROOT"] } } } };
+    answers = {
+      [signPath]: { status: 200, body: { data: { certificate: "CERT\n", issuing_ca: "ROOT", ca_chain: ["ROOT"] } } },
+    };
     server = await serveJson(({ path }: Asked) => answers[path] ?? { status: 404, body: { errors: ["no handler"] } });
     await writeFile(join(folder, "jwt"), "the.service.account", { mode: 0o600 });
   });
@@ -166,7 +181,10 @@ describe("a stand-in for Vault", () => {
     answers["/v1/auth/kubernetes/login"] = { status: 200, body: { auth: { client_token: "s.given" } } };
     expect(await vaultSigner(place()).sign("REQUEST")).toBe("CERT\nROOT\n");
     const [login, order] = server.asked;
-    expect(login).toMatchObject({ path: "/v1/auth/kubernetes/login", body: { role: "isthmus", jwt: "the.service.account" } });
+    expect(login).toMatchObject({
+      path: "/v1/auth/kubernetes/login",
+      body: { role: "isthmus", jwt: "the.service.account" },
+    });
     expect(login?.headers["x-vault-token"]).toBeUndefined();
     expect(order).toMatchObject({
       method: "POST",

@@ -208,7 +208,7 @@ function readSubjectKeyId(extension: DerReader, spkiDer: Uint8Array): void {
   if (!found.equals(keyIdOfP256(spkiDer))) throw new DerFault("another key's identifier");
 }
 
-function isP256(spkiDer: Uint8Array): boolean {
+export function isP256(spkiDer: Uint8Array): boolean {
   return spkiDer.length === p256SpkiBytes && p256Prefix.equals(spkiDer.subarray(0, p256Prefix.length));
 }
 

@@ -24,6 +24,8 @@ export interface SigningPool {
   /** Undefined: not a plain P-256 request; x509.ts reads the others. */
   checkRequest(csrDer: Uint8Array): Promise<RequestFacts | undefined>;
   makeLeaf(signer: LeafSigner, job: LeafJob): Promise<Result<MadeLeaf>>;
+  /** Work that no thread takes (a rare kind of certificate), one piece at a time with a turn of the loop before each. */
+  inTurn<T>(work: () => Promise<T>): Promise<T>;
   /** Threads that run now. */
   threads(): number;
   /** Ends the threads; what still waits is rejected. */
@@ -83,6 +85,7 @@ class ThreadPool implements SigningPool {
   readonly #threads = new Set<Thread>();
   readonly #requests: Waiting<Uint8Array, Proof>[] = [];
   readonly #leaves = new Map<LeafSigner, Waiting<LeafJob, Result<MadeLeaf>>[]>();
+  #last: Promise<unknown> = Promise.resolve();
   #isScheduled = false;
   #isClosed = false;
 
@@ -101,6 +104,12 @@ class ThreadPool implements SigningPool {
     const lane = this.#leaves.get(signer) ?? [];
     this.#leaves.set(signer, lane);
     return this.#wait(lane, job);
+  }
+
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#last.then(() => new Promise((resolve) => setImmediate(resolve))).then(work);
+    this.#last = turn.catch(() => undefined); // its caller is told; the next one has its turn
+    return turn;
   }
 
   threads(): number {

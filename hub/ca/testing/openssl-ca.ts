@@ -26,14 +26,30 @@ export interface OpensslCa {
 
 const p256 = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
 
-export function opensslCa(parent: string, { rootPathLength = 3 }: { readonly rootPathLength?: number } = {}): OpensslCa {
+export function opensslCa(
+  parent: string,
+  { rootPathLength = 3 }: { readonly rootPathLength?: number } = {},
+): OpensslCa {
   const folder = mkdtempSync(join(parent, "openssl-"));
   const openssl = (...args: readonly string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "pipe" });
   const read = (name: string) => readFileSync(join(folder, name), "utf8");
   const rootConstraints = `basicConstraints=critical,CA:TRUE,pathlen:${rootPathLength}`;
   const rootExtensions = ["-addext", rootConstraints, "-addext", "keyUsage=critical,keyCertSign,cRLSign"];
   openssl("genpkey", ...p256, "-out", "root.key");
-  openssl("req", "-x509", "-new", "-key", "root.key", "-days", "3650", "-subj", "/O=acme/CN=root", ...rootExtensions, "-out", "root.pem");
+  openssl(
+    "req",
+    "-x509",
+    "-new",
+    "-key",
+    "root.key",
+    "-days",
+    "3650",
+    "-subj",
+    "/O=acme/CN=root",
+    ...rootExtensions,
+    "-out",
+    "root.pem",
+  );
 
   const signWith = (ca: string, requestFile: string, choice: SigningChoice) => {
     writeFileSync(join(folder, "extensions"), `${extensionLines(choice).join("\n")}\n`);
@@ -46,7 +62,8 @@ export function opensslCa(parent: string, { rootPathLength = 3 }: { readonly roo
     openssl("req", "-new", "-key", `${name}.key`, "-subj", `/O=acme/CN=${name}`, "-out", `${name}.csr`);
     return join(folder, `${name}.csr`);
   };
-  const sign = (requestFile: string, choice: SigningChoice = {}) => signWith("root", requestFile, choice) + read("root.pem");
+  const sign = (requestFile: string, choice: SigningChoice = {}) =>
+    signWith("root", requestFile, choice) + read("root.pem");
   return {
     sign,
     signText: (requestPem, choice = {}) => {
