@@ -4,7 +4,13 @@
 // counts all threads of this process: reading, checking, messages between threads and garbage collection.
 import { execFile } from "node:child_process";
 import { monitorEventLoopDelay } from "node:perf_hooks";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { promisify } from "node:util";
+import { openAuthority } from "../../hub/ca/authority.ts";
+import { beginFleet } from "../../hub/ca/new-fleet.ts";
+import { systemClock } from "../../shared/clock.ts";
 import type { ClusterName, FleetDomain, TrustDomain } from "../../shared/ids.ts";
 import { issueCertificate } from "../../shared/pki/issue.ts";
 import { generateKeyPem, keyProviderFromPem, type KeyProvider } from "../../shared/pki/key.ts";
@@ -31,6 +37,7 @@ const LEAVES = 4000;
 const REQUESTS = 1000;
 /** As many callers as wait at a time: proxies that ask after an agent's restart. */
 const CALLERS = 256;
+const JOINS = 500;
 const SLOW_LEAVES = 200;
 const OPENSSL_SECONDS = 2;
 
@@ -62,8 +69,9 @@ async function measure({ progress, signal }: BenchContext): Promise<BenchResult>
       rounds.push(await progress.step(`round ${at} of ${ROUNDS}`, () => round(work)));
     }
     const svids = await progress.step("leaves with keys of their own", () => storm(LEAVES, leafWithKey(work)));
+    const joins = await progress.step("joins at the hub", () => hubJoins(pool, requests));
     const slow = await progress.step("the same by @peculiar/x509", () => slowLeaves(ca, requests));
-    return result(rounds, svids, slow);
+    return result({ rounds, svids, joins, slowPerSecond: slow });
   } finally {
     await pool.close();
   }
@@ -134,6 +142,26 @@ function leafWithKey({ pool, leaves }: Work): (at: number) => Promise<void> {
   };
 }
 
+/** What the hub does for each join, by its own authority: both requests read, an agent's certificate and a cluster CA signed. */
+async function hubJoins(pool: SigningPool, requests: readonly Uint8Array[]): Promise<Storm> {
+  const dataDir = await mkdtemp(join(tmpdir(), "isthmus-bench-"));
+  try {
+    const serverNames = { dnsNames: ["localhost"], ipAddresses: [] };
+    await beginFleet(dataDir, { fleetDomain: fleet, serverNames, clock: systemClock });
+    const hub = await openAuthority(dataDir, systemClock, { pool });
+    return await storm(JOINS, async (at) => {
+      const csrDer = requests[at % requests.length] ?? new Uint8Array();
+      const cluster = `cluster-${at}` as ClusterName;
+      valueOf(await hub.readRequest(csrDer));
+      valueOf(await hub.readRequest(csrDer));
+      valueOf(await hub.issueAgent(cluster, csrDer));
+      valueOf(await hub.issueClusterCa(cluster, csrDer));
+    });
+  } finally {
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
 async function slowLeaves({ key, facts }: Ca, requests: readonly Uint8Array[]): Promise<number> {
   const cpu = process.cpuUsage();
   for (const [at, csrDer] of requests.slice(0, SLOW_LEAVES).entries()) {
@@ -175,13 +203,20 @@ function valueOf<T>(made: Result<T>): T {
   throw new Error(made.error.map(({ code, message }) => `${code} ${message}`).join("; "));
 }
 
+interface Measured {
+  readonly rounds: readonly Round[];
+  readonly svids: Storm;
+  readonly joins: Storm;
+  readonly slowPerSecond: number;
+}
+
 /** The round in the middle: one whose neighbours on this machine were neither the kindest nor the worst. */
-function result(rounds: readonly Round[], svids: Storm, slowPerSecond: number): BenchResult {
+function result({ rounds, svids, joins, slowPerSecond }: Measured): BenchResult {
   const ratios = rounds.map(({ perCpuSecond, bound }) => perCpuSecond / bound);
   const ratio = quantile(ratios, 0.5);
   const middle = rounds[ratios.indexOf(ratio)];
   if (middle === undefined) throw new Error("no round was measured");
-  const loopDelayMs = Math.max(...rounds.map((one) => one.loopDelayMs));
+  const loopDelayMs = Math.max(joins.loopDelayMs, ...rounds.map((one) => one.loopDelayMs));
   const figures = {
     per_s: Math.round(middle.perCpuSecond),
     openssl_bound_per_s: Math.round(middle.bound),
@@ -190,6 +225,8 @@ function result(rounds: readonly Round[], svids: Storm, slowPerSecond: number): 
     ratios: ratios.map((value) => rounded(value, 3)),
     wall_per_s: Math.round(middle.perSecond),
     leaf_with_key_per_s: Math.round(svids.perCpuSecond),
+    hub_joins_per_s: Math.round(joins.perCpuSecond),
+    hub_joins_loop_delay_p99_ms: rounded(joins.loopDelayMs, 2),
     peculiar_per_s: Math.round(slowPerSecond),
   };
   const held: Bar = {
