@@ -12,7 +12,9 @@ import { generateKeyPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
 import { parseChainPem } from "../../shared/pki/pem.ts";
 import { clusterCaTemplate } from "../../shared/pki/template.ts";
 import { buildRequest } from "../../shared/pki/x509-builder.ts";
+import type { TrustOverview } from "../api/trust-overview.ts";
 import { startRotation } from "../rotation/rotation.ts";
+import { joinAgent, startTestHub } from "../testing/hub.ts";
 import { initAuthority, openAuthority, type Authority } from "./authority.ts";
 import type { FleetFile } from "./fleet-file.ts";
 import { opensslCa } from "./testing/openssl-ca.ts";
@@ -148,6 +150,58 @@ describe("a fleet that exists moves to an offline root", () => {
     expect(authority.trust().roots).toHaveLength(1);
   });
 });
+
+describe("a hub that runs", () => {
+  it("moves to an offline root without a restart: it waits for the chain, takes it, and members join below it", async () => {
+    const hub = await startTestHub();
+    try {
+      data = hub.dataDir;
+      await hub.operator("POST", "/v1/rotation", { to: "offline" });
+      const trust = async () => (await hub.operator("GET", "/v1/trust")) as unknown as TrustOverview;
+      const waiting = await trust();
+      expect(waiting.rotation).toMatchObject({ step: "prepared", reversible: true });
+      expect(JSON.stringify(waiting.rotation?.blockers)).toContain("waits for its certificate");
+      await root("import", await signedChain());
+      await until(async () => ["signing", "retiring", "revoked"].includes((await trust()).rotation?.step ?? ""));
+      const { reply, keys, client } = await joinAgent(hub, "east");
+      client.close();
+      expect(reply.clusterCaChainDer).toHaveLength(2);
+      const received = checkReceived({
+        chainDer: reply.clusterCaChainDer,
+        rootsDer: reply.bundle?.rootsDer ?? [],
+        spkiDer: spkiOfKeyPem(keys.clusterCaKeyPem),
+        template: (validity) => clusterCaTemplate(east, fleetDomain, validity),
+      });
+      expect(received.ok).toBe(true);
+      const { entries } = (await hub.operator("GET", "/v1/audit")) as { entries: { action: string }[] };
+      expect(entries.map(({ action }) => action)).toContain("root.import");
+    } finally {
+      await hub.stop();
+    }
+  });
+
+  it("refuses a wrong chain with its reason, and goes on waiting", async () => {
+    const hub = await startTestHub();
+    try {
+      data = hub.dataDir;
+      await hub.operator("POST", "/v1/rotation", { to: "offline" });
+      const chain = await signedChain({ days: 7 });
+      await expect(root("import", chain)).rejects.toMatchObject({ code: "ISTHMUS_ISSUING_CHAIN" });
+      const { rotation } = (await hub.operator("GET", "/v1/trust")) as unknown as TrustOverview;
+      expect(rotation?.step).toBe("prepared");
+    } finally {
+      await hub.stop();
+    }
+  });
+});
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  const deadline = performance.now() + 15_000;
+  while (!(await holds())) {
+    if (performance.now() > deadline) throw new Error("it did not come to that");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
 
 it("a fleet of an upstream without issuers.json is not begun", async () => {
   await expect(init("--root", "vault")).rejects.toMatchObject({ code: "ISTHMUS_ISSUERS_FILE" });
