@@ -40,7 +40,7 @@ describe.runIf(onSites)("the secrets of this run", () => {
       // redeemed already, by other keys: refused, counted and audited, and the message must not repeat it
       const refusal = await sites.product.refusal(["site", ...options, "--address", place.address, ...ports]);
       expect(refusal).toMatch(/ISTHMUS_TOKEN_USED/);
-      const canaries = canariesOf(sites);
+      const canaries = await canariesOf(sites);
       const sinks = await sinksOf(sites, [{ name: "the refusal", content: refusal }]);
       process.stdout.write(`${canaries.length} secrets looked for in ${sinks.length} places\n`);
       expect(canaries.length).toBeGreaterThan(10);

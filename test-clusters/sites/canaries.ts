@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { unseal } from "../../shared/pki/sealing.ts";
+import { localKek, unseal } from "../../shared/pki/sealing.ts";
 import { fleetDomain } from "../stage/fleet-domain.ts";
 import { processesOfRun, programOf, type ProcessEntry } from "./process-table.ts";
 import type { SiteFleet } from "./site-fleet.ts";
@@ -67,15 +67,16 @@ function filesBelow(folder: string): readonly string[] {
 const read = (path: string) => readFileSync(path, "latin1");
 
 /** What is secret in this run. */
-export function canariesOf(fleet: SiteFleet): readonly Canary[] {
+export async function canariesOf(fleet: SiteFleet): Promise<readonly Canary[]> {
   const { dataDir } = fleet.hub;
   const kek = Buffer.from(read(join(dataDir, "kek")).trim(), "base64url");
-  const sealed = readdirSync(join(dataDir, "keys")).map((name) => {
+  const unsealed = readdirSync(join(dataDir, "keys")).map(async (name) => {
     const [, purpose = "", keyId = ""] = /^(.*)-([^-]+)\.json$/.exec(name) ?? [];
-    const opened = unseal(read(join(dataDir, "keys", name)), kek, { fleetDomain, keyId, purpose });
+    const opened = await unseal(read(join(dataDir, "keys", name)), localKek(kek), { fleetDomain, keyId, purpose });
     if (!opened.ok) throw new Error(`${name} cannot be opened`);
     return { from: `hub/keys/${name}`, forms: keyForms(opened.value.toString("utf8")) };
   });
+  const sealed = await Promise.all(unsealed);
   const pepper = Buffer.from(read(join(dataDir, "pepper")).trim(), "base64url");
   const ofHub = [{ from: "kek", forms: formsOf(kek) }, { from: "pepper", forms: formsOf(pepper) }, ...sealed];
   const ofSites = fleet.members.flatMap((name) => {
