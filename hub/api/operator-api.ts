@@ -81,7 +81,6 @@ export function operatorApp(deps: OperatorDeps): Express {
     else response.json(await changeMembership({ ...deps, ...store }, verb, request.params.cluster));
   });
   rotationCalls(app, deps);
-  rootCalls(app, deps);
   app.get("/v1/audit", async (request: Request, response: Response) => {
     response.json(await auditPage(deps, Number(request.query["after"] ?? 0)));
   });
@@ -105,7 +104,9 @@ export function operatorApp(deps: OperatorDeps): Express {
   return app;
 }
 
-function rotationCalls(app: Express, { authority, rotation }: OperatorDeps): void {
+function rotationCalls(app: Express, deps: OperatorDeps): void {
+  const { authority, rotation } = deps;
+  rootCalls(app, deps);
   const answer = async (response: Response) => response.json(await trustOverview(authority, rotation));
   app.get("/v1/trust", async (_request: Request, response: Response) => {
     await answer(response);
