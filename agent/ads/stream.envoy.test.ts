@@ -172,7 +172,9 @@ describe.skipIf(envoy === "")("a real Envoy on the ADS stream", { timeout: 2 * D
     const more = aSnapshot({ ...mesh, rds: [aRouteTable("routes", ["pay"])] });
     publish(more);
     await ackedVersion("routes", more.resources.rds.get("routes")?.version ?? "");
-    expect(agent.sent.map((event) => event.resources.map((one) => one.name))).toEqual([["routes"]]);
+    // twice when the change came before Envoy had stated its subscription again; what did not change, never
+    const sent = agent.sent.flatMap((event) => event.resources.map((one) => one.name));
+    expect([...new Set(sent)]).toEqual(["routes"]);
   });
 
   it("swaps one service for another without a moment in which a route has no cluster", async () => {
