@@ -4,7 +4,8 @@ import type { StatusProblem } from "../../shared/grpc/fleet-messages.ts";
 import type { AnswerContent, Question, TrialAnswer, TrialQuestion } from "../../shared/grpc/question-messages.ts";
 import type { Problem } from "../../shared/result.ts";
 import { readSiteObject, type SiteKind } from "../site/site-object.ts";
-import { answerCall, answerServe, type Standing } from "./findings.ts";
+import type { Standing } from "./caller.ts";
+import { answerCall, answerServe } from "./findings.ts";
 import { loadRe2 } from "./re2.ts";
 import { changeInWords, tryPolicy, type Trial, type TrialList, type TrialObject } from "./trial.ts";
 
@@ -23,7 +24,7 @@ export function createAnswers(standing: () => Standing | undefined): AnswerQuest
       return cannot("ISTHMUS_NOT_READY", "the agent has no complete view of its mesh yet; ask again");
     switch (question.question) {
       case "call":
-        return { answer: "call", call: answerCall(mesh, question.call) };
+        return { answer: "call", call: answerCall(mesh, question.call, await (re2 ??= loadRe2())) };
       case "serve":
         return { answer: "serve", serve: answerServe(mesh, question.serve, await (re2 ??= loadRe2())) };
       case "trial":
@@ -43,6 +44,7 @@ const lists: Readonly<Partial<Record<SiteKind, TrialList>>> = {
   HTTPRouteGroup: "httpRouteGroups",
   TCPRoute: "tcpRoutes",
   ServiceExport: "exports",
+  TrafficSplit: "trafficSplits",
 };
 
 interface ReadObjects {

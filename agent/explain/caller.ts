@@ -4,10 +4,13 @@ import { grantsTo, type Account } from "../ir/grants.ts";
 import type { MeshInputs } from "../ir/inputs.ts";
 import { isPermissive } from "../ir/modes.ts";
 import { objectKey } from "../ir/order.ts";
+import { protocolFamily } from "../ir/protocols.ts";
 import type { GrantIr, LocalEndpoint, MeshIr, Origin, RemoteBackend } from "../ir/types.ts";
 import { reachableFrom } from "../xds/reachable.ts";
 import { meshView, type PortView } from "../xds/service-ports.ts";
 import { visibleByGrants, type VisiblePort } from "../xds/visibility.ts";
+import type { SeenHttp } from "./request.ts";
+import { matchesHttp, type MatchesRegex } from "./server.ts";
 
 export interface CallTarget {
   readonly namespace: string;
@@ -41,6 +44,14 @@ export interface CallerFacts {
   readonly next?: string;
 }
 
+/** The mesh that is pushed to proxies, and what it was made from: `inputs` name what is missing. */
+export interface Standing {
+  readonly ir: MeshIr;
+  readonly inputs: MeshInputs;
+}
+
+type Sent = Extract<CallerVerdict, { readonly kind: "sent" }>;
+
 export type CallerVerdict =
   | ({ readonly kind: "stopped"; readonly why: CallerStop } & CallerFacts)
   /** No sidecar on one side, and the other does not mind: the call goes as if there were no mesh. */
@@ -48,12 +59,28 @@ export type CallerVerdict =
   | {
       readonly kind: "sent";
       readonly view: PortView;
-      /** Pods of this member that may be chosen. */
-      readonly local: readonly LocalEndpoint[];
-      readonly remote: readonly RemoteBackend[];
+      /** One, or the backends of the split that takes the call, each with its weight. */
+      readonly legs: readonly Leg[];
+      /** The TrafficSplit that divides the call. */
+      readonly split: Origin | undefined;
       /** True when nothing with this account runs here now: what is said is what policy would say. */
       readonly absent: boolean;
     };
+
+/** Where a call may go. */
+export interface Leg {
+  readonly view: PortView;
+  /** Pods of this member that may be chosen. */
+  readonly local: readonly LocalEndpoint[];
+  readonly remote: readonly RemoteBackend[];
+  readonly weight: number;
+}
+
+/** What a split's matches are asked about; a call that is no HTTP request has none. */
+export interface CallContent {
+  readonly request: SeenHttp;
+  readonly matches: MatchesRegex;
+}
 
 function stopped(why: CallerStop, message: string, rest: Omit<CallerFacts, "message"> = {}): CallerVerdict {
   return { kind: "stopped", why, message, ...rest };
@@ -135,10 +162,37 @@ function refused(ir: MeshIr, caller: Account, view: PortView): CallerVerdict {
   );
 }
 
-/** What the caller is shown of this port; the translation's own answer. */
-function seenBy(ir: MeshIr, caller: Account, view: PortView): VisiblePort | undefined {
+/** Whether the split of the root takes this call; what it does not match goes to the root itself, and so does raw TCP. */
+function isSplit({ split, port }: PortView, { request, matches }: CallContent): boolean {
+  if (split === undefined) return false;
+  if (split.matches === "all") return true;
+  if (protocolFamily(port.protocol) === "tcp") return false;
+  return split.matches.some((match) => matchesHttp(match, request, matches));
+}
+
+function legOf({ view, local }: VisiblePort, weight: number): Leg {
+  return { view, local, remote: view.port.remote, weight };
+}
+
+/** Where the call goes by what the caller is shown: the translation's own answer. Undefined: the port is not shown. */
+function legsOf(
+  ir: MeshIr,
+  caller: Account,
+  view: PortView,
+  content: CallContent,
+): Pick<Sent, "legs" | "split"> | undefined {
   const visible = visibleByGrants(meshView(ir), reachableFrom(ir, caller));
-  return visible.ports.find((each) => each.view === view);
+  const seen = visible.ports.find((each) => each.view === view);
+  if (seen === undefined) return undefined;
+  const split = ir.splits.find(({ root }) => root === view.service.key);
+  if (split === undefined || !isSplit(view, content)) return { legs: [legOf(seen, 1)], split: undefined };
+  const weights = split.ports.find(({ port }) => port === view.port.port)?.backends ?? [];
+  const legs = visible.backends.flatMap((backend) => {
+    const found = weights.find(({ service }) => service === backend.view.service.key);
+    const isPart = view.split?.backends.includes(backend.view) === true;
+    return found === undefined || !isPart || found.weight === 0 ? [] : [legOf(backend, found.weight)];
+  });
+  return { legs, split: split.origin };
 }
 
 function withoutSidecar(
@@ -164,7 +218,12 @@ function withoutSidecar(
   });
 }
 
-export function callerVerdict(ir: MeshIr, inputs: MeshInputs, caller: Account, target: CallTarget): CallerVerdict {
+export function callerVerdict(
+  { ir, inputs }: Standing,
+  caller: Account,
+  target: CallTarget,
+  content: CallContent,
+): CallerVerdict {
   const { namespace, name, scope } = target;
   const bare = withoutSidecar(ir, inputs, caller, target);
   if (bare !== undefined) return bare;
@@ -182,12 +241,10 @@ export function callerVerdict(ir: MeshIr, inputs: MeshInputs, caller: Account, t
     const asked = target.port === undefined ? "several ports and none of them is 80" : `no port ${target.port}`;
     return stopped("no-port", `${namespace}/${name} has ${asked}: it has ${ports}`, { object: service.origin });
   }
-  const seen = seenBy(ir, caller, view);
-  if (seen === undefined) return refused(ir, caller, view);
-  const { remote } = view.port;
-  if (seen.local.length === 0 && remote.length === 0) return unserved(inputs, view);
-  const absent = !inputs.pods.some(isAccount(caller));
-  return { kind: "sent", view, local: seen.local, remote, absent };
+  const found = legsOf(ir, caller, view, content);
+  if (found === undefined) return refused(ir, caller, view);
+  if (found.legs.every(({ local, remote }) => local.length === 0 && remote.length === 0)) return unserved(inputs, view);
+  return { kind: "sent", view, ...found, absent: !inputs.pods.some(isAccount(caller)) };
 }
 
 function unserved(inputs: MeshInputs, { service, port }: PortView): CallerVerdict {

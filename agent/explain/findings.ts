@@ -1,25 +1,21 @@
 // A member's answers to the hub's questions: what its caller's sidecar does, and what its servers' sidecars do, each as findings that
 // name the deciding object. Puts verdicts (caller.ts, server.ts) into words; decides nothing of its own. Pure.
 import type {
+  Backend,
   CallAnswer,
   CallQuestion,
   Finding,
+  HttpCall,
   ServeAnswer,
   ServeQuestion,
 } from "../../shared/grpc/question-messages.ts";
 import { objectKey } from "../ir/order.ts";
 import { protocolFamily } from "../ir/protocols.ts";
-import type { MeshInputs } from "../ir/inputs.ts";
 import type { GrantIr, InboundPortIr, LocalEndpoint, MeshIr } from "../ir/types.ts";
-import { callerVerdict, type CallerVerdict, type CallTarget } from "./caller.ts";
+import { callerVerdict, type CallerVerdict, type CallTarget, type Leg, type Standing } from "./caller.ts";
 import { seenBySidecars, type CallHttp, type Seen, type SeenHttp } from "./request.ts";
 import { serverVerdict, type MatchesRegex, type Principal, type ServerVerdict } from "./server.ts";
 import { matchOrigin, matchText, originText } from "./words.ts";
-
-export interface Standing {
-  readonly ir: MeshIr;
-  readonly inputs: MeshInputs;
-}
 
 const nothing: Finding = { outcome: "", why: "", message: "", object: "", next: "", account: "" };
 
@@ -40,10 +36,12 @@ function targetOf({ targetNamespace: namespace, targetName: name, targetScope, t
   };
 }
 
-export function answerCall({ ir, inputs }: Standing, question: CallQuestion): CallAnswer {
-  const { namespace, serviceAccount } = question;
-  const verdict = callerVerdict(ir, inputs, { namespace, serviceAccount }, targetOf(question));
-  if (verdict.kind === "sent") return sentAnswer(ir.cluster, `${namespace}/${serviceAccount}`, verdict);
+export function answerCall(standing: Standing, question: CallQuestion, matches: MatchesRegex): CallAnswer {
+  const { namespace, serviceAccount, http } = question;
+  const call = callOf(http);
+  const content = { request: requestOf(seenBySidecars(call), call), matches };
+  const verdict = callerVerdict(standing, { namespace, serviceAccount }, targetOf(question), content);
+  if (verdict.kind === "sent") return sentAnswer(standing.ir.cluster, `${namespace}/${serviceAccount}`, verdict);
   const { why, message, object, next = "" } = verdict;
   const refusal = why === "unserved" ? "unserved" : "refused";
   const named = object === undefined || object.name === "" ? "" : originText(object);
@@ -56,24 +54,29 @@ export function answerCall({ ir, inputs }: Standing, question: CallQuestion): Ca
 function sentAnswer(
   cluster: string,
   caller: string,
-  { view, local, remote, absent }: Extract<CallerVerdict, { readonly kind: "sent" }>,
+  { view, legs, split, absent }: Extract<CallerVerdict, { readonly kind: "sent" }>,
 ): CallAnswer {
   const { service, port } = view;
-  const own = local.length === 0 ? [] : [backend(cluster, local)];
-  const others = remote.map(({ cluster: member, ready, total }) => ({ member, accounts: [], ready, total }));
   const kind = service.scope === "fleet" ? "import" : "service";
   const nobody = absent ? `; nothing runs as ${caller} in ${cluster} now` : "";
-  const message = `the sidecar of ${caller} sends it to ${kind} ${objectKey(service)}:${port.port}${nobody}`;
+  const shares = legs.map((leg) => `${objectKey(leg.view.service)} ${leg.weight}`).join(", ");
+  const divided = split === undefined ? "" : `, and ${originText(split)} divides it: ${shares}`;
+  const message = `the sidecar of ${caller} sends it to ${kind} ${objectKey(service)}:${port.port}${divided}${nobody}`;
+  const object = originText(split ?? service.origin);
   return {
-    finding: finding("sent", absent ? "caller-absent" : "sent", message, { object: originText(service.origin) }),
+    finding: finding("sent", absent ? "caller-absent" : split === undefined ? "sent" : "split", message, { object }),
     ...{ sent: true, scope: service.scope, port: port.port, protocol: port.protocol },
-    backends: [...own, ...others],
+    backends: legs.flatMap((leg) => backendsOf(cluster, leg)),
   };
 }
 
-function backend(member: string, pods: readonly LocalEndpoint[]) {
-  const accounts = [...new Set(pods.map(({ serviceAccount }) => serviceAccount))].sort();
-  return { member, accounts, ready: pods.filter(({ ready }) => ready).length, total: pods.length };
+function backendsOf(cluster: string, { view, local, remote }: Leg): readonly Backend[] {
+  const { namespace, name, scope } = view.service;
+  const accounts = [...new Set(local.map(({ serviceAccount }) => serviceAccount))].sort();
+  const ready = local.filter((pod) => pod.ready).length;
+  const own = local.length === 0 ? [] : [{ member: cluster, accounts, ready, total: local.length }];
+  const others = remote.map((each) => ({ member: each.cluster, accounts: [], ready: each.ready, total: each.total }));
+  return [...own, ...others].map((each) => ({ ...each, namespace, name, scope }));
 }
 
 type Serving = { readonly pods: readonly LocalEndpoint[] } | { readonly refusal: Finding };
@@ -115,7 +118,7 @@ interface Asked {
   readonly matches: MatchesRegex;
 }
 
-function callOf({ http }: ServeQuestion): CallHttp {
+function callOf(http: HttpCall | null): CallHttp {
   const headers = (http?.headers ?? []).map(({ name, value }) => [name.toLowerCase(), value] as const);
   return { method: http?.method ?? "GET", path: http?.path ?? "/", headers: Object.fromEntries(headers) };
 }
@@ -135,7 +138,7 @@ export function answerServe(standing: Standing, question: ServeQuestion, matches
   const chosen = serving.pods.filter(
     ({ serviceAccount }) => accounts.length === 0 || accounts.includes(serviceAccount),
   );
-  const call = callOf(question);
+  const call = callOf(question.http);
   const seen = seenBySidecars(call);
   const speaksHttp = chosen.some((pod) => isHttpPort(inboundOf(ir, namespace, pod)));
   if (speaksHttp && seen.kind === "malformed")

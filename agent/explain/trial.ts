@@ -5,12 +5,12 @@ import type { Problem } from "../../shared/result.ts";
 import { buildIr } from "../ir/build.ts";
 import type { MeshInputs } from "../ir/inputs.ts";
 import { objectKey } from "../ir/order.ts";
-import type { Standing } from "./findings.ts";
+import type { Standing } from "./caller.ts";
 import { flowChanges, type Flow, type FlowChange } from "./flows.ts";
 import { callerText, contentText, originText } from "./words.ts";
 
 /** Lists of inputs that a trial may change, keyed by namespace and name. */
-export type TrialList = "trafficTargets" | "httpRouteGroups" | "tcpRoutes" | "exports";
+export type TrialList = "trafficTargets" | "httpRouteGroups" | "tcpRoutes" | "trafficSplits" | "exports";
 
 export interface TrialObject {
   readonly list: TrialList;
@@ -52,6 +52,7 @@ function changedInputs(inputs: MeshInputs, trial: Trial): MeshInputs {
     trafficTargets: changedList(inputs.trafficTargets, of("trafficTargets"), remove),
     httpRouteGroups: changedList(inputs.httpRouteGroups, of("httpRouteGroups"), remove),
     tcpRoutes: changedList(inputs.tcpRoutes, of("tcpRoutes"), remove),
+    trafficSplits: changedList(inputs.trafficSplits, of("trafficSplits"), remove),
     exports: changedList(inputs.exports, of("exports"), remove),
   };
   const said = new Set(trial.modes.map(({ namespace }) => namespace));

@@ -44,6 +44,17 @@ function shop(change: Partial<MeshInputs> = {}): MeshInputs {
   });
 }
 
+let matches: MatchesRegex;
+beforeAll(async () => {
+  matches = await loadRe2();
+});
+const get = { method: "GET", path: "/items/7", headers: {} };
+
+function called(inputs: MeshInputs, target: Partial<CallTarget>, request: SeenHttp = get) {
+  const named = { namespace: "shop", name: "cart", ...target };
+  return callerVerdict({ ir: buildIr(inputs).ir, inputs }, web, named, { request, matches });
+}
+
 describe("the caller's sidecar", () => {
   const rows: readonly { about: string; inputs: MeshInputs; target?: Partial<CallTarget>; why: string }[] = [
     { about: "sends what a target grants", inputs: shop(), why: "sent" },
@@ -101,7 +112,7 @@ describe("the caller's sidecar", () => {
   ];
 
   it.each(rows)("$about", ({ inputs, target, why }) => {
-    const verdict = callerVerdict(buildIr(inputs).ir, inputs, web, { namespace: "shop", name: "cart", ...target });
+    const verdict = called(inputs, target ?? {});
     expect(verdict.kind === "sent" ? "sent" : verdict.why).toBe(why);
   });
 
@@ -109,7 +120,7 @@ describe("the caller's sidecar", () => {
     const inputs = shop({
       trafficTargets: [aTarget({ sources: [{ kind: "ServiceAccount", namespace: "shop", name: "ops" }] })],
     });
-    const verdict = callerVerdict(buildIr(inputs).ir, inputs, web, { namespace: "shop", name: "cart", port: 80 });
+    const verdict = called(inputs, { port: 80 });
     expect(verdict).toMatchObject({
       why: "no-grant",
       message: "no TrafficTarget of east has source shop/web and destination shop/cart; those to it: shop/cart",
@@ -117,12 +128,64 @@ describe("the caller's sidecar", () => {
   });
 });
 
-describe("the server's sidecar", () => {
-  let matches: MatchesRegex;
-  beforeAll(async () => {
-    matches = await loadRe2();
+describe("a TrafficSplit", () => {
+  const part = (name: string, ip: string) => ({
+    service: aService({ name, clusterIps: [ip], selector: { app: name } }),
+    slice: aSlice({
+      name: `${name}-1`,
+      service: name,
+      endpoints: [anEndpoint({ address: ip.replace("96", "244"), podName: `${name}-1` })],
+    }),
+    pod: aPod({ name: `${name}-1`, ip: ip.replace("96", "244"), serviceAccount: name, labels: { app: name } }),
   });
-  const get = { method: "GET", path: "/items/7", headers: {} };
+  const [first, second] = [part("cart-v1", "10.96.0.21"), part("cart-v2", "10.96.0.22")];
+  const base = shop();
+  const split = {
+    ...{
+      namespace: "shop",
+      name: "canary",
+      service: "cart",
+      matches: [] as { kind: string; name: string }[],
+      createdAtMs: 0,
+    },
+    backends: [
+      { service: "cart-v1", weight: 90 },
+      { service: "cart-v2", weight: 10 },
+    ],
+  };
+  const inputs = (change: Partial<typeof split> = {}) => ({
+    ...base,
+    services: [...base.services, first.service, second.service],
+    slices: [...base.slices, first.slice, second.slice],
+    pods: [...base.pods, first.pod, second.pod],
+    trafficSplits: [{ ...split, ...change }],
+  });
+  const legs = (verdict: ReturnType<typeof called>) =>
+    verdict.kind === "sent" ? verdict.legs.map(({ view, weight }) => [view.service.name, weight]) : verdict.why;
+
+  it("divides a call among its backends, those included that the caller may not reach", () => {
+    expect(legs(called(inputs(), {}))).toEqual([
+      ["cart-v1", 90],
+      ["cart-v2", 10],
+    ]);
+  });
+
+  it("gives nothing to a weight of 0", () => {
+    const backends = [...split.backends.slice(0, 1), { service: "cart-v2", weight: 0 }];
+    expect(legs(called(inputs({ backends }), {}))).toEqual([["cart-v1", 90]]);
+  });
+
+  it("leaves requests that it does not match to the root itself", () => {
+    const matched = inputs({ matches: [{ kind: "HTTPRouteGroup", name: "cart" }] });
+    expect(legs(called(matched, {}))).toEqual([
+      ["cart-v1", 90],
+      ["cart-v2", 10],
+    ]);
+    expect(legs(called(matched, {}, { ...get, path: "/other" }))).toEqual([["cart", 1]]);
+  });
+});
+
+describe("the server's sidecar", () => {
   const tcpTarget = aTarget({ rules: [{ kind: "TCPRoute", name: "db", matches: [] }] });
   const rows: readonly {
     about: string;

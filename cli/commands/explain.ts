@@ -2,6 +2,7 @@
 // nothing is sent, nothing is changed.
 import { Command } from "commander";
 import type { Explanation, MemberFinding } from "../../hub/api/explain.ts";
+import type { Backend } from "../../shared/grpc/question-messages.ts";
 import { askOperator } from "../../hub/operator-client.ts";
 import { dataFlag, dataOption, type DataOption } from "../data-folder.ts";
 import { openOutput, type Format, type Streams } from "../output.ts";
@@ -62,7 +63,7 @@ export function explanationText(explanation: Explanation): string {
   const what = isHttp ? `${method} ${path}` : protocol;
   const port = to.port === 0 ? "" : `:${to.port}`;
   const who = `${from.member}/${from.namespace}/${from.serviceAccount}`;
-  const answering = backends.map(({ member, ready, total }) => `${member} (${ready} of ${total} ready)`).join(", ");
+  const answering = backends.map((backend) => backendText(backend, to)).join(", ");
   return [
     `${verdicts[outcome]}: ${who} -> ${to.name}.${to.namespace}${port} ${what}`,
     ...(answering === "" ? [] : [`  answered by ${answering}`]),
@@ -71,6 +72,12 @@ export function explanationText(explanation: Explanation): string {
       : [`  the first sidecar answers 307 and names the path ${redirect}; what follows is said of that`]),
     ...findings.map(findingText),
   ].join("\n");
+}
+
+/** The service is named where it is not the one that was called. */
+function backendText({ member, namespace, name, ready, total }: Backend, to: Explanation["to"]): string {
+  const other = namespace === to.namespace && name === to.name ? "" : ` ${name}.${namespace}`;
+  return `${member}${other} (${ready} of ${total} ready)`;
 }
 
 function findingText({ member, side, outcome, why, message, account }: MemberFinding): string {

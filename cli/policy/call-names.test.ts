@@ -40,7 +40,7 @@ describe("for a reader", () => {
       from: { member: "east", namespace: "shop", serviceAccount: "web" },
       to: { namespace: "shop", name: "cart", scope: "fleet", port: 80 },
       ...{ method: "GET", path: "/admin", outcome: "refused", protocol: "http", redirect: "" },
-      backends: [{ member: "west", accounts: [], ready: 2, total: 3 }],
+      backends: [{ member: "west", accounts: [], ready: 2, total: 3, namespace: "shop", name: "cart", scope: "fleet" }],
       findings: [
         { ...finding, member: "east", side: "caller", outcome: "sent", why: "sent", message: "the sidecar sends it" },
         {

@@ -59,6 +59,7 @@ export async function explain(deps: ExplainDeps, order: ExplainOrder): Promise<E
     call: {
       ...{ namespace: from.namespace, serviceAccount: from.serviceAccount },
       ...{ targetNamespace: to.namespace, targetName: to.name, targetScope: to.scope, targetPort: to.port },
+      http: { method: order.method, path: order.path, headers: order.headers },
     },
   });
   const call = callIn(asked);
@@ -99,7 +100,7 @@ interface Served {
 
 async function askServer(
   { questions, authority }: ExplainDeps,
-  { from, to, method, path, headers }: ExplainOrder,
+  { from, method, path, headers }: ExplainOrder,
   { caller, call, backend }: Leg,
 ): Promise<Served> {
   // a member's backends are records that this hub has checked
@@ -109,7 +110,8 @@ async function askServer(
     question: "serve",
     serve: {
       ...{ cluster: caller, namespace: from.namespace, serviceAccount: from.serviceAccount },
-      ...{ targetNamespace: to.namespace, targetName: to.name, targetScope: call.scope, targetPort: call.port },
+      ...{ targetNamespace: backend.namespace, targetName: backend.name, targetScope: backend.scope },
+      targetPort: call.port,
       accounts: backend.accounts,
       http: { method, path, headers },
     },

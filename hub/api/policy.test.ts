@@ -92,7 +92,9 @@ describe("a call between members", () => {
   it("is allowed by the target of the server's member, which is named with its match", async () => {
     const { outcome, findings, backends } = await explained();
     expect(outcome).toBe("allowed");
-    expect(backends).toEqual([{ member: "west", accounts: [], ready: 2, total: 3 }]);
+    expect(backends).toEqual([
+      { member: "west", accounts: [], ready: 2, total: 3, namespace: "shop", name: "cart", scope: "fleet" },
+    ]);
     expect(findings).toMatchObject([
       { member: "east", side: "caller", outcome: "sent" },
       { member: "west", side: "server", why: "grant", object: "TrafficTarget shop/cart", account: "shop/cart" },

@@ -23,6 +23,8 @@ export interface CallQuestion {
   readonly targetScope: string;
   /** 0: the only port, or 80. */
   readonly targetPort: number;
+  /** A TrafficSplit may divide some requests only. */
+  readonly http: HttpCall | null;
 }
 
 /** What the servers' sidecars of this member make of it. */
@@ -73,6 +75,10 @@ export interface Finding {
 }
 
 export interface Backend {
+  /** The service that answers: the target, or a backend of its TrafficSplit. */
+  readonly namespace: string;
+  readonly name: string;
+  readonly scope: string;
   readonly member: string;
   /** Of the caller's own member; another's are its own to know. */
   readonly accounts: readonly string[];

@@ -1,7 +1,7 @@
 // Verdict against Envoy: draws policy sets, asks both about the same calls, and says where they differ. Called by the unit run with a
 // few sets and by the policy suite with five hundred.
 import { loadRe2 } from "../re2.ts";
-import { callerVerdict } from "../caller.ts";
+import { callerVerdict, type CallContent } from "../caller.ts";
 import { seenBySidecars, type SeenHttp } from "../request.ts";
 import { serverVerdict, type MatchesRegex, type Principal } from "../server.ts";
 import { PolicyEnvoy, type Answer, type LoadedSet } from "./policy-envoy.ts";
@@ -45,18 +45,26 @@ function principalOf(call: SetCall): Principal {
   return "as" in call ? call.as : { cluster: "east", namespace: accounts[call.by], serviceAccount: call.by };
 }
 
-function isAllowed({ ir, inputs }: LoadedSet, call: SetCall, request: SeenHttp, matches: MatchesRegex): boolean {
-  const inbound = ir.workloads
-    .find(({ serviceAccount }) => serviceAccount === "cart")
-    ?.inbound.find(({ port }) => port === servicePorts[call.servicePort]);
+/** Whose sidecar answers: the one that the caller's own sidecar sends the call to; undefined when it sends it nowhere. */
+function serverOf(set: LoadedSet, call: SetCall, content: CallContent): string | undefined {
+  if ("as" in call) return "cart";
+  const target = { namespace: "shop", name: "cart", port: call.servicePort };
+  const called = callerVerdict(set, principalOf(call), target, content);
+  if (called.kind !== "sent") return undefined;
+  const accounts = new Set(called.legs.flatMap(({ local }) => local.map(({ serviceAccount }) => serviceAccount)));
+  if (accounts.size > 1) throw new Error("a call of a set goes to one workload");
+  return [...accounts][0];
+}
+
+function isAllowed(set: LoadedSet, call: SetCall, request: SeenHttp, matches: MatchesRegex): boolean {
+  const { ir } = set;
+  const serviceAccount = serverOf(set, call, { request, matches });
+  if (serviceAccount === undefined) return false;
+  const workload = ir.workloads.find((each) => each.serviceAccount === serviceAccount);
+  const inbound = workload?.inbound.find(({ port }) => port === servicePorts[call.servicePort]);
   if (inbound === undefined) throw new Error("the server has no such port");
-  const principal = principalOf(call);
-  if ("by" in call) {
-    const called = callerVerdict(ir, inputs, principal, { namespace: "shop", name: "cart", port: call.servicePort });
-    if (called.kind !== "sent" || called.local.length === 0) return false;
-  }
-  const server = { namespace: "shop", serviceAccount: "cart", inbound };
-  return serverVerdict(ir, server, principal, { request, matches }).allowed;
+  const server = { namespace: "shop", serviceAccount, inbound };
+  return serverVerdict(ir, server, principalOf(call), { request, matches }).allowed;
 }
 
 function isSame(a: Answer, b: Answer): boolean {
@@ -70,8 +78,17 @@ function differenceText(
   call: SetCall,
   answers: { readonly verdict: Answer; readonly envoy: Answer },
 ): string {
-  const { trafficTargets, httpRouteGroups, tcpRoutes, permissive, namespaceModes, revokedTrustDomains } = set.inputs;
-  const policy = { trafficTargets, httpRouteGroups, tcpRoutes, permissive, namespaceModes, revokedTrustDomains };
+  const { trafficTargets, httpRouteGroups, tcpRoutes, trafficSplits, permissive, namespaceModes, revokedTrustDomains } =
+    set.inputs;
+  const policy = {
+    trafficTargets,
+    httpRouteGroups,
+    tcpRoutes,
+    trafficSplits,
+    permissive,
+    namespaceModes,
+    revokedTrustDomains,
+  };
   return JSON.stringify({ call, ...answers, policy });
 }
 

@@ -24,7 +24,15 @@ import { eventually, start, type Running } from "../../xds/testing/envoy.ts";
 import { defaultSettings, translate } from "../../xds/translate.ts";
 import type { CallHttp } from "../request.ts";
 import type { Principal } from "../server.ts";
-import { policySet, servicePorts, type Place, type Policy, type PolicySet, type SetCall } from "./policy-sets.ts";
+import {
+  policySet,
+  servicePorts,
+  workloads,
+  type Place,
+  type Policy,
+  type PolicySet,
+  type SetCall,
+} from "./policy-sets.ts";
 
 /**
  * What came back: an HTTP status, or for raw TCP whether the application's word arrived. Status 0: no connection; who is revoked is
@@ -34,7 +42,6 @@ export type Answer = { readonly status: number; readonly location: string } | { 
 
 const WORD = "welcome";
 const CALL_MS = 20_000;
-const workloads = ["cart", "web", "ops"] as const;
 const gateway = { namespace: "isthmus-system", serviceAccount: "isthmus-gateway" };
 
 export interface LoadedSet extends PolicySet {

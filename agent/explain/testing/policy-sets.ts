@@ -1,7 +1,7 @@
 // Random policy sets over one small shop, and calls into it: few names, so that targets overlap, conflict and dangle often, and
 // paths that sit on the edge of their patterns. The workloads are a site's, so that one Envoy can be all their sidecars.
 import fc from "fast-check";
-import type { MeshInputs, PodInput } from "../../ir/inputs.ts";
+import type { MeshInputs, PodInput, TrafficSplitInput } from "../../ir/inputs.ts";
 import {
   anEndpoint,
   aPod,
@@ -40,7 +40,9 @@ export interface Place {
   readonly tcpPort: number;
 }
 
-const namespaceOf: Readonly<Record<string, string>> = { cart: "shop", web: "shop", ops: "bank" };
+/** `cart` is called; `shelf` takes its calls where a TrafficSplit says so; the others call. */
+export const workloads = ["cart", "shelf", "web", "ops"] as const;
+const namespaceOf: Readonly<Record<string, string>> = { cart: "shop", shelf: "shop", web: "shop", ops: "bank" };
 
 const account = fc.constantFrom(
   { namespace: "shop", name: "web" },
@@ -122,7 +124,7 @@ const rule = fc.oneof(
 const target = fc.record({
   namespace: fc.constantFrom("shop", "shop", "shop", "bank"),
   name: fc.constantFrom("t0", "t1", "t2", "t3"),
-  destination: fc.constantFrom("cart", "cart", "cart", "web"),
+  destination: fc.constantFrom("cart", "cart", "cart", "shelf", "web"),
   sources: fc.uniqueArray(account, {
     minLength: 1,
     maxLength: 2,
@@ -190,6 +192,23 @@ function byName<T extends { namespace: string; name: string }>(
   return fc.uniqueArray(objects, { selector: ({ namespace, name }) => `${namespace}/${name}`, maxLength: most });
 }
 
+type Split = Pick<TrafficSplitInput, "backends" | "matches">;
+const g0 = [{ kind: "HTTPRouteGroup", name: "g0" }];
+
+/** With one backend that has a weight: where a call goes is no matter of luck. */
+const splits: readonly (Split | undefined)[] = [
+  ...[undefined, undefined, undefined],
+  { backends: [{ service: "shelf", weight: 1 }], matches: [] },
+  { backends: [{ service: "shelf.shop", weight: 3 }], matches: g0 },
+  {
+    backends: [
+      { service: "cart", weight: 5 },
+      { service: "shelf", weight: 0 },
+    ],
+    matches: [],
+  },
+];
+
 const policy = fc.record({
   targets: byName(target, 4),
   groups: byName(group, 3),
@@ -198,6 +217,7 @@ const policy = fc.record({
   modes: fc.constantFrom<{ namespace: string; permissive: string }[][]>(
     ...[[], [], [], [{ namespace: "shop", permissive: "true" }], [{ namespace: "shop", permissive: "false" }]],
   ),
+  split: fc.constantFrom(...splits),
   revoked: fc.constantFrom<string[]>([], [], [], ["west.acme.mesh"]),
   calls: fc.array(call, { minLength: 8, maxLength: 8 }),
 });
@@ -213,7 +233,9 @@ function pod(name: string, { addressOf, httpPort, tcpPort }: Place): PodInput {
   const address = addressOf(name);
   const at = (port: number, applicationPort: number) => ({ port, address: "127.0.0.1", applicationPort });
   const applications =
-    name === "cart" ? [at(ports.main, httpPort), at(ports.second, httpPort), at(ports.bytes, tcpPort)] : [];
+    name === "cart" || name === "shelf"
+      ? [at(ports.main, httpPort), at(ports.second, httpPort), at(ports.bytes, tcpPort)]
+      : [];
   return aPod({
     namespace: namespaceOf[name] ?? "shop",
     name: `${name}-1`,
@@ -239,14 +261,22 @@ export function policySet(drawn: Policy, place: Place): PolicySet {
     meshNamespaces: ["shop", "bank"],
     permissive: drawn.permissive,
     namespaceModes: drawn.modes,
-    services: [aService({ ports: servicePortsOf })],
-    slices: [
-      aSlice({
-        ports: numbers.map((port) => ({ name: named[port], port: servicePorts[port] })),
-        endpoints: [anEndpoint({ address: place.addressOf("cart"), podName: "cart-1" })],
-      }),
+    services: [
+      aService({ ports: servicePortsOf }),
+      aService({ name: "shelf", clusterIps: ["10.96.0.11"], selector: { app: "shelf" }, ports: servicePortsOf }),
     ],
-    pods: ["cart", "web", "ops"].map((name) => pod(name, place)),
+    slices: ["cart", "shelf"].map((name) =>
+      aSlice({
+        ...{ name: `${name}-abc`, service: name },
+        ports: numbers.map((port) => ({ name: named[port], port: servicePorts[port] })),
+        endpoints: [anEndpoint({ address: place.addressOf(name), podName: `${name}-1` })],
+      }),
+    ),
+    pods: workloads.map((name) => pod(name, place)),
+    trafficSplits:
+      drawn.split === undefined
+        ? []
+        : [{ namespace: "shop", name: "canary", service: "cart", createdAtMs: 0, ...drawn.split }],
     trafficTargets: drawn.targets.map(({ destination, sources, ...rest }) =>
       aTarget({
         ...rest,
