@@ -25,7 +25,8 @@ function missingIn(target: TrafficTargetInput, known: ReadonlySet<string>): read
     return [{ code: "ISTHMUS_UNRESOLVED_ACCOUNT", message, object, field }];
   };
   // a source of other clusters is theirs to know
-  const sources = target.sourceClusters.length > 0 ? [] : target.sources;
+  const elsewhere = target.sourceClusters.length > 0 || (target.sourceFleets ?? []).length > 0;
+  const sources = elsewhere ? [] : target.sources;
   return [
     ...check({ ...target.destination, namespace: target.namespace }, "spec.destination.name"),
     ...sources.flatMap((source, index) => check(source, `spec.sources[${index}].name`)),

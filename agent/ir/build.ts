@@ -5,6 +5,7 @@ import { trustDomainOf } from "../../shared/ids.ts";
 import type { Problem } from "../../shared/result.ts";
 import { missingAccounts } from "./accounts.ts";
 import { buildExportPorts } from "./exports.ts";
+import { sortedFleets, unknownFleets } from "./foreign-fleets.ts";
 import { fleetServices } from "./imports.ts";
 import type { MeshInputs } from "./inputs.ts";
 import { keepMemory, memoryAfter } from "./memo.ts";
@@ -45,6 +46,7 @@ function shareIr(previous: MeshIr | undefined, next: MeshIr): MeshIr {
     ),
     peers: shareList(previous.peers, next.peers, (peer) => peer.cluster),
     revokedTrustDomains: share(previous.revokedTrustDomains, next.revokedTrustDomains),
+    ...(next.foreignFleets === undefined ? {} : { foreignFleets: share(previous.foreignFleets, next.foreignFleets) }),
     ...(next.gatewayBind === undefined ? {} : { gatewayBind: share(previous.gatewayBind, next.gatewayBind) }),
     ...(next.modeExceptions === undefined
       ? {}
@@ -73,6 +75,7 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
   const { peers, problems: peerProblems } = buildPeers(memory, inputs);
   const services = [...cluster, ...fleet.services];
   const { splits, problems: splitProblems } = buildSplits(inputs, services);
+  const { foreignFleets = [] } = inputs;
   const { problems: modeProblems, ...modes } = buildModes(inputs);
   const ir: MeshIr = {
     fleetDomain: inputs.fleetDomain,
@@ -86,6 +89,7 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
     exportPorts: buildExportPorts(memory, inputs, local),
     peers,
     revokedTrustDomains: sortedUnique(inputs.revokedTrustDomains),
+    ...(foreignFleets.length === 0 ? {} : { foreignFleets: sortedFleets(foreignFleets) }),
     ...(inputs.gatewayBind === undefined ? {} : { gatewayBind: inputs.gatewayBind }),
   };
   const problems = [
@@ -98,6 +102,7 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
     ...missingAccounts(memory, inputs),
     ...outgoingPolicies(memory, inputs).problems,
     ...replicaProblems(inputs),
+    ...unknownFleets(memory, inputs),
     ...local.flatMap((service) => service.problems),
     ...checkServerFirst(services),
   ];

@@ -104,6 +104,8 @@ export function namesAccount(source: SourceIr, account: Account, cluster: string
   return (
     source.namespace === account.namespace &&
     source.serviceAccount === account.serviceAccount &&
+    // an account of another fleet is nobody here, whatever its member is called
+    source.fleet === undefined &&
     (source.cluster === "*" || source.cluster === cluster)
   );
 }

@@ -102,6 +102,12 @@ export interface ExportInput {
   readonly createdAtMs: number;
 }
 
+/** Another fleet whose bundle the hub states: never merged with ours, or with another's. */
+export interface ForeignFleet {
+  readonly fleetDomain: FleetDomain;
+  readonly rootsPem: string;
+}
+
 export interface SubjectInput {
   readonly kind: string;
   readonly namespace: string;
@@ -128,6 +134,8 @@ export interface TrafficTargetInput extends PolicyInput {
   readonly sourceClusters: readonly string[];
   /** The one port of the pods that it opens, whatever its rules open besides (access v1alpha1 and v1alpha2). */
   readonly destinationPort?: number;
+  /** Annotation isthmus.dev/source-fleets: trust domains of other fleets, `east.beta.mesh` or `*.beta.mesh`. Absent: none. */
+  readonly sourceFleets?: readonly string[];
 }
 
 export interface HttpMatchInput {
@@ -205,6 +213,8 @@ export interface MeshInputs {
   readonly remote: readonly RegistryRecord[];
   readonly ownGateways: readonly GatewayAddress[];
   readonly revokedTrustDomains: readonly string[];
+  /** Fleets whose workloads this one verifies, each by its own roots. Absent: none. */
+  readonly foreignFleets?: readonly ForeignFleet[];
   /** Every namespace that exists here: a ServiceImport appears in all of them (KEP-1645). Absent: the mesh namespaces. */
   readonly namespaces?: readonly string[];
   /** Where this member is, published with its gateways. Absent: unknown. */

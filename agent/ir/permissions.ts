@@ -4,6 +4,7 @@
 import { parseClusterName } from "../../shared/ids.ts";
 import type { Problem } from "../../shared/result.ts";
 import type { HttpRouteGroupInput, MeshInputs, SubjectInput, TcpRouteInput, TrafficTargetInput } from "./inputs.ts";
+import { parseForeignSource } from "./foreign-fleets.ts";
 import { resolveMatches } from "./http-matches.ts";
 import { followGrants } from "./grants.ts";
 import { sameElements, stage, topic, type Memory } from "./memo.ts";
@@ -46,7 +47,9 @@ function checkDestination(target: TrafficTargetInput): readonly Problem[] {
 }
 
 function sourceClusters(target: TrafficTargetInput, localCluster: string): Resolved<readonly string[]> {
-  if (target.sourceClusters.length === 0) return { value: [localCluster], problems: [] };
+  // one that names other fleets alone is about those
+  const otherFleetsAlone = (target.sourceFleets ?? []).length > 0;
+  if (target.sourceClusters.length === 0) return { value: otherFleetsAlone ? [] : [localCluster], problems: [] };
   if (target.sourceClusters.includes("*")) return { value: ["*"], problems: [] };
   const invalid = target.sourceClusters.filter((name) => !parseClusterName(name).ok);
   return {
@@ -66,6 +69,7 @@ function compareSources(a: SourceIr, b: SourceIr): number {
   return (
     compareText(a.namespace, b.namespace) ||
     compareText(a.serviceAccount, b.serviceAccount) ||
+    compareText(a.fleet ?? "", b.fleet ?? "") ||
     compareText(a.cluster, b.cluster)
   );
 }
@@ -77,8 +81,11 @@ function sourcesOf(target: TrafficTargetInput, localCluster: string): Resolved<r
   for (const source of target.sources) {
     if (unsupported(source)) continue;
     const namespace = source.namespace === "" ? target.namespace : source.namespace;
-    for (const cluster of clusters.value) {
-      byKey.set(`${cluster}/${namespace}/${source.name}`, { namespace, serviceAccount: source.name, cluster });
+    const account = { namespace, serviceAccount: source.name };
+    for (const cluster of clusters.value) byKey.set(`${cluster}/${namespace}/${source.name}`, { ...account, cluster });
+    for (const text of target.sourceFleets ?? []) {
+      const foreign = parseForeignSource(text);
+      if (foreign.ok) byKey.set(`${text}/${namespace}/${source.name}`, { ...account, ...foreign.value });
     }
   }
   const problems = target.sources.flatMap((source, index) => {

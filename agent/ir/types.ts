@@ -3,7 +3,7 @@
 // LDS, RDS and SDS of a push come from the same one. Built by buildIr; read by agent/xds, by status and by `explain`.
 import type { ClusterName, FleetDomain, SpiffeId, TrustDomain } from "../../shared/ids.ts";
 import type { ExportedPort, GatewayAddress } from "../../shared/registry.ts";
-import type { BoundInput } from "./inputs.ts";
+import type { BoundInput, ForeignFleet } from "./inputs.ts";
 
 /** How a port is spoken: decides HCM or tcp_proxy, and whether inspectors may wait for the client's first byte. */
 export type AppProtocol = "http" | "http2" | "grpc" | "tcp" | "tcp-server-first" | "tls";
@@ -101,6 +101,8 @@ export interface SourceIr {
   readonly serviceAccount: string;
   /** "*" = every member of the fleet; otherwise one cluster name. */
   readonly cluster: string;
+  /** Set for an account of another fleet: its domain. */
+  readonly fleet?: FleetDomain;
 }
 
 /** One service that takes a share of the calls to a root. */
@@ -189,5 +191,7 @@ export interface MeshIr {
   /** Every other known member that is not revoked: one gateway chain per (export port x peer). */
   readonly peers: readonly PeerIr[];
   readonly revokedTrustDomains: readonly string[];
+  /** Sorted by domain. Absent: none. */
+  readonly foreignFleets?: readonly ForeignFleet[];
   readonly gatewayBind?: GatewayAddress;
 }

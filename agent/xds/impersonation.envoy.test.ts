@@ -1,7 +1,6 @@
 // The table of wrong certificates (shared/pki/testing/wrong-certificates.ts) shown to real Envoys that run exactly what translate
 // makes: as a caller to a sidecar and to a gateway's own chain, and as a server to a calling sidecar. On loopback, without root.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect as connectHttp2 } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -27,6 +26,7 @@ import { translate } from "./translate.ts";
 import { BoundMember } from "./testing/bound-member.ts";
 import { eventually, findEnvoy, start, type Running } from "./testing/envoy.ts";
 import { fedFromFiles, writeResources } from "./testing/file-xds.ts";
+import { asCaller, materialOf } from "./testing/tls-caller.ts";
 import { fleetDomain, readCase } from "./testing/mesh-case.ts";
 
 const RANGE = "127.83.0.0";
@@ -166,42 +166,6 @@ async function openForger(): Promise<Forger> {
   };
 }
 
-const materialOf = ({ leaf, issuers }: Shown) => ({
-  key: leaf.keyPem,
-  cert: chainPem([leaf.der, ...issuers.map(({ der }) => der)]),
-});
-
-/** The status of a request that shows the certificate, or "refused" when no answer came at all. */
-function asCaller(
-  shown: Shown,
-  to: { readonly host: string; readonly port: number; readonly sni: string; readonly alpn: string },
-) {
-  return new Promise<number | "refused">((resolve) => {
-    const { host, port, sni: servername, alpn } = to;
-    const socket = connect({
-      ...materialOf(shown),
-      host,
-      port,
-      servername,
-      ALPNProtocols: [alpn],
-      rejectUnauthorized: false,
-    });
-    const session = connectHttp2(`https://${host}`, { createConnection: () => socket });
-    const done = (answer: number | "refused") => {
-      session.destroy();
-      socket.destroy();
-      resolve(answer);
-    };
-    socket.once("error", () => done("refused"));
-    session.once("error", () => done("refused")).once("close", () => done("refused"));
-    session
-      .request({ ":path": "/items", ":authority": "cart" })
-      .once("response", (headers) => done(headers[":status"] ?? 0))
-      .once("error", () => done("refused"))
-      .end();
-  });
-}
-
 const toSidecar = { host: CART, port: 8080, sni: "sidecar.sni.acme.mesh", alpn: meshAlpn };
 const toGateway = { host: GATEWAY, port: GATEWAY_PORT, sni: healthSni(west, fleetDomain), alpn: "h2" };
 
@@ -234,8 +198,8 @@ describe.skipIf(envoy === "")("a wrong certificate shown to real Envoys", () => 
   afterAll(() => (world as World | undefined)?.stop());
 
   const verdicts = async (shown: Shown) => ({
-    sidecar: await asCaller(shown, toSidecar),
-    gateway: await asCaller(shown, toGateway),
+    sidecar: (await asCaller(shown, toSidecar)).status,
+    gateway: (await asCaller(shown, toGateway)).status,
     client: await asServer(world, shown),
   });
 

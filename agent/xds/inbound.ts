@@ -11,7 +11,7 @@ import { httpPolicyFilters, tcpPolicyFilters, type Policy } from "./rbac.ts";
 import { answererHeaders, noAnswererHeaders } from "./request-metrics.ts";
 import type { JsonMessage } from "./resource.ts";
 import { failureHeader, failures, mutualTlsOnly } from "./routes.ts";
-import { downstreamTls, meshAlpn } from "./tls.ts";
+import { downstreamTls, foreignAlpn, meshAlpn } from "./tls.ts";
 import { unreadyListener } from "./unready.ts";
 import { extension } from "./typed-config.ts";
 
@@ -50,24 +50,41 @@ const callerIdentity: JsonMessage = {
   set_current_client_cert_details: { uri: true },
 };
 
-function httpChains(port: number, tls: JsonMessage): readonly JsonMessage[] {
+/** Where callers come from: our own fleet, or another one, each with an ALPN, a chain and roots of its own. */
+interface Entry {
+  readonly chain: string;
+  readonly alpn: string;
+  readonly tls: JsonMessage;
+}
+
+/** `callers`: the secret that says which of our own fleet may connect. */
+function entriesOf(port: number, foreign: readonly string[], callers: string = fixedNames.roots): readonly Entry[] {
+  const own = { chain: formatName({ kind: "inbound", port }), alpn: meshAlpn, tls: downstreamTls([meshAlpn], callers) };
+  const others = foreign.map((fleet) => {
+    const roots = formatName({ kind: "foreign-roots", fleet });
+    const alpn = foreignAlpn(fleet);
+    return { chain: formatName({ kind: "inbound-foreign", port, fleet }), alpn, tls: downstreamTls([alpn], roots) };
+  });
+  return [own, ...others];
+}
+
+function meshChain(port: number, { chain, alpn, tls }: Entry, filters: readonly JsonMessage[]): JsonMessage {
+  const match = { destination_port: port, application_protocols: [alpn] };
+  return { name: chain, filter_chain_match: match, transport_socket: tls, filters: [...filters] };
+}
+
+function httpChains(port: number, { foreign }: Policy): readonly JsonMessage[] {
   const mesh = formatName({ kind: "inbound", port });
   const plaintext = formatName({ kind: "inbound-plaintext", port });
+  const manager = connectionManager({
+    statPrefix: "inbound",
+    codec: "HTTP2",
+    routes: { rds: mesh },
+    filters: [answererHeaders, ...httpPolicyFilters],
+    extra: { ...callerIdentity, local_reply_config: localReplies },
+  });
   return [
-    {
-      name: mesh,
-      filter_chain_match: { destination_port: port, application_protocols: [meshAlpn] },
-      transport_socket: tls,
-      filters: [
-        connectionManager({
-          statPrefix: "inbound",
-          codec: "HTTP2",
-          routes: { rds: mesh },
-          filters: [answererHeaders, ...httpPolicyFilters],
-          extra: { ...callerIdentity, local_reply_config: localReplies },
-        }),
-      ],
-    },
+    ...entriesOf(port, foreign).map((entry) => meshChain(port, entry, [manager])),
     {
       name: plaintext,
       filter_chain_match: { destination_port: port },
@@ -85,18 +102,13 @@ function httpChains(port: number, tls: JsonMessage): readonly JsonMessage[] {
 }
 
 function tcpChains(port: number, policy: Policy): readonly JsonMessage[] {
-  const trusted = policy.permissive ? fixedNames.roots : formatName({ kind: "callers", port });
-  const tls = downstreamTls([meshAlpn], trusted);
   const application = tcpProxy("inbound", formatName({ kind: "application", port, protocol: "tcp" }));
-  const mesh = {
-    name: formatName({ kind: "inbound", port }),
-    filter_chain_match: { destination_port: port, application_protocols: [meshAlpn] },
-    transport_socket: tls,
-    filters: [...tcpPolicyFilters(policy, port), application],
-  };
-  if (!policy.permissive) return [mesh];
+  const filters = [...tcpPolicyFilters(policy, port), application];
+  const callers = policy.permissive ? fixedNames.roots : formatName({ kind: "callers", port });
+  const mesh = entriesOf(port, policy.foreign, callers).map((entry) => meshChain(port, entry, filters));
+  if (!policy.permissive) return mesh;
   const name = formatName({ kind: "inbound-plaintext", port });
-  return [mesh, { name, filter_chain_match: { destination_port: port }, filters: [application] }];
+  return [...mesh, { name, filter_chain_match: { destination_port: port }, filters: [application] }];
 }
 
 /** HTTP to a port that no service declares. A match without a port is reached only when no chain has the port. */
@@ -134,7 +146,7 @@ export interface InboundInput {
 }
 
 function portChains({ port, protocol }: InboundPortIr, policy: Policy): readonly JsonMessage[] {
-  return isHttp(protocol) ? httpChains(port, downstreamTls([meshAlpn])) : tcpChains(port, policy);
+  return isHttp(protocol) ? httpChains(port, policy) : tcpChains(port, policy);
 }
 
 export function inboundListener({ ports, policy }: InboundInput): JsonMessage {

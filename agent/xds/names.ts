@@ -23,6 +23,8 @@ type ServicePortKind = (typeof servicePortKinds)[number];
 export type ResourceName =
   | ({ readonly kind: ServicePortKind } & ServicePortName)
   | { readonly kind: "inbound" | "inbound-plaintext" | "callers"; readonly port: number }
+  | { readonly kind: "inbound-foreign"; readonly port: number; readonly fleet: string }
+  | { readonly kind: "foreign-roots"; readonly fleet: string }
   | { readonly kind: "application"; readonly port: number; readonly protocol: LocalProtocol }
   | { readonly kind: "bound-inbound" | "bound-outbound"; readonly address: string; readonly port: number }
   | ({ readonly kind: "export" } & Omit<ServicePortName, "scope">)
@@ -66,6 +68,10 @@ export function formatName(name: ResourceName): string {
       return join(name.kind, name.port);
     case "application":
       return join(name.kind, name.port, name.protocol);
+    case "inbound-foreign":
+      return join(name.kind, name.port, name.fleet);
+    case "foreign-roots":
+      return join(name.kind, name.fleet);
     case "bound-inbound":
     case "bound-outbound":
       return join(name.kind, name.address, name.port);
@@ -116,6 +122,12 @@ function parseLocal(
     : undefined;
 }
 
+function parseForeign(kind: "inbound-foreign" | "foreign-roots", [first, second]: Parts): ResourceName | undefined {
+  if (kind === "foreign-roots") return first === undefined ? undefined : { kind, fleet: first };
+  const port = parsePort(first);
+  return port === undefined || second === undefined ? undefined : { kind, port, fleet: second };
+}
+
 function parseBound(kind: "bound-inbound" | "bound-outbound", [address, last]: Parts): ResourceName | undefined {
   const port = parsePort(last);
   return address === undefined || port === undefined ? undefined : { kind, address, port };
@@ -133,6 +145,9 @@ function parseParts(kind: string, parts: Parts): ResourceName | undefined {
     case "bound-inbound":
     case "bound-outbound":
       return parseBound(kind, parts);
+    case "inbound-foreign":
+    case "foreign-roots":
+      return parseForeign(kind, parts);
     case "export":
     case "export-chain":
       return parseExport(parts);

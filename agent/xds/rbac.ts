@@ -19,10 +19,12 @@ export interface Policy {
   readonly grants: readonly GrantIr[];
   readonly permissive: boolean;
   readonly revoked: readonly string[];
+  /** Domains of other fleets that a grant speaks of, and whose roots are known. */
+  readonly foreign: readonly string[];
 }
 
-function principal(source: SourceIr, fleet: FleetDomain): JsonMessage {
-  const { namespace, serviceAccount, cluster } = source;
+function principal(source: SourceIr, ownFleet: FleetDomain): JsonMessage {
+  const { namespace, serviceAccount, cluster, fleet = ownFleet } = source;
   if (cluster === "*") {
     const path = escapeRegex(`/ns/${namespace}/sa/${serviceAccount}`);
     return {

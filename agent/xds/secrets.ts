@@ -7,8 +7,9 @@ import {
   type FleetDomain,
   type SpiffeId,
 } from "../../shared/ids.ts";
+import type { ForeignFleet } from "../ir/inputs.ts";
 import type { SourceIr } from "../ir/types.ts";
-import { fixedNames } from "./names.ts";
+import { fixedNames, formatName } from "./names.ts";
 import type { ProxyTrust } from "./proxy.ts";
 import type { JsonMessage } from "./resource.ts";
 import { trustedAccountRegex, trustedWorkloadRegex } from "./tls.ts";
@@ -43,6 +44,8 @@ export function rootsSecret({ rootsPem, fleet, revoked }: CallersInput): JsonMes
 
 function accountMatcher(source: SourceIr, { fleet, revoked }: CallersInput): readonly JsonMessage[] {
   const { cluster, namespace, serviceAccount } = source;
+  // an account of another fleet comes in by another chain: here its member's name would be one of ours
+  if (source.fleet !== undefined) return [];
   if (cluster === "*") return [{ safe_regex: { regex: trustedAccountRegex(source, fleet, revoked) } }];
   // sources hold cluster names that the IR has parsed
   const trustDomain = trustDomainOf(cluster as ClusterName, fleet);
@@ -70,6 +73,12 @@ export function callersSecret(name: string, sources: readonly SourceIr[], input:
 /** The fleet domain itself is nobody's trust domain, so no certificate can hold this name. */
 function nobodyOf(fleet: FleetDomain): string {
   return `spiffe://${fleet}/nobody`;
+}
+
+/** Another fleet's workloads, by its own roots: no root vouches for two fleets. */
+export function foreignRootsSecret({ fleetDomain, rootsPem }: ForeignFleet): JsonMessage {
+  const name = formatName({ kind: "foreign-roots", fleet: fleetDomain });
+  return { ...rootsSecret({ rootsPem, fleet: fleetDomain, revoked: [] }), name };
 }
 
 export interface IdentitiesInput {

@@ -12,6 +12,11 @@ import { extension, fromAds } from "./typed-config.ts";
  */
 export const meshAlpn = "isthmus";
 
+/** What sidecars of another fleet offer: it chooses the chain that knows that fleet's roots and no others. */
+export function foreignAlpn(fleet: string): string {
+  return `${meshAlpn}/${fleet}`;
+}
+
 const tlsExtension = "envoy.transport_sockets.tls";
 const tlsTypes = "envoy.extensions.transport_sockets.tls.v3";
 

@@ -3,7 +3,8 @@
 // Every resource that another one names must be in the same set: the snapshot refuses a set that does not close over its references.
 import { grantsTo, opensTcp } from "../ir/grants.ts";
 import { isPermissive } from "../ir/modes.ts";
-import type { MeshIr } from "../ir/types.ts";
+import type { ForeignFleet } from "../ir/inputs.ts";
+import type { GrantIr, MeshIr } from "../ir/types.ts";
 import {
   applicationCluster,
   exportCluster,
@@ -27,7 +28,7 @@ import { latest, remembered, type LatestOf } from "./remembered.ts";
 import type { JsonMessage, ResourceSet, ResourceType } from "./resource.ts";
 import { refusedRoutes } from "./refused-routes.ts";
 import { inboundRoutes, plaintextRoutes } from "./routes.ts";
-import { callersSecret, identitiesSecret, rootsSecret, svidSecret } from "./secrets.ts";
+import { callersSecret, foreignRootsSecret, identitiesSecret, rootsSecret, svidSecret } from "./secrets.ts";
 import { calledByName, meshView, type PortView } from "./service-ports.ts";
 import { unreadyRoutes } from "./unready.ts";
 import { everythingVisible, visibleByGrants, type Visible, type VisiblePort } from "./visibility.ts";
@@ -231,7 +232,17 @@ interface InboundMessages {
   readonly cds: readonly JsonMessage[];
 }
 
-function inboundMessages({ inbound, bound }: SidecarClass, policy: Policy, rootsPem: string): InboundMessages {
+/** By which callers are verified: our own fleet's roots, and those of other fleets, each for itself. */
+interface InboundTrust {
+  readonly rootsPem: string;
+  readonly fleets: readonly ForeignFleet[];
+}
+
+function inboundMessages(
+  { inbound, bound }: SidecarClass,
+  policy: Policy,
+  { rootsPem, fleets }: InboundTrust,
+): InboundMessages {
   // a port that only a Service names is nobody's to bind: its application may listen there itself
   const ports = inbound.filter(({ port }) => bound === undefined || applicationOf(bound, port) !== undefined);
   const http = ports.filter(({ protocol }) => isHttp(protocol));
@@ -243,7 +254,7 @@ function inboundMessages({ inbound, bound }: SidecarClass, policy: Policy, roots
   const input = { ports, policy };
   const undeclaredToo = policy.permissive && bound === undefined;
   return {
-    sds: callersSecrets(input, rootsPem),
+    sds: [...callersSecrets(input, rootsPem), ...(ports.length === 0 ? [] : fleets.map(foreignRootsSecret))],
     lds: bound === undefined ? [inboundListener(input)] : boundInboundListeners(bound, input),
     rds: http.flatMap((port) => [
       bound?.unready === true ? unreadyRoutes(port.port, policy) : inboundRoutes(port, policy),
@@ -253,15 +264,26 @@ function inboundMessages({ inbound, bound }: SidecarClass, policy: Policy, roots
   };
 }
 
+const noFleets: readonly ForeignFleet[] = [];
+
+/** Fleets with a grant to this server: only their callers get a chain, so that nobody else's listener knows of them. */
+function foreignOf({ foreignFleets = noFleets }: MeshIr, grants: readonly GrantIr[]): readonly ForeignFleet[] {
+  if (foreignFleets.length === 0) return noFleets;
+  const named = new Set(grants.flatMap(({ sources }) => sources.map(({ fleet }) => fleet)));
+  return foreignFleets.filter(({ fleetDomain }) => named.has(fleetDomain));
+}
+
 const inboundSets: LatestOf<InboundMessages> = new WeakMap();
 
 function inboundOf({ ir, trust: { rootsPem } }: TranslateInput, proxy: SidecarClass): InboundMessages {
   const grants = grantsTo(ir.grants, proxy);
   const { fleetDomain: fleet, revokedTrustDomains: revoked } = ir;
   const permissive = isPermissive(ir, proxy.namespace);
-  const policy: Policy = { fleet, grants, permissive, revoked };
-  const needs = [fleet, permissive, revoked.join(" "), rootsPem, ...grants];
-  return latest(inboundSets, proxy, needs, () => inboundMessages(proxy, policy, rootsPem));
+  const fleets = foreignOf(ir, grants);
+  const foreign = fleets.map(({ fleetDomain }) => fleetDomain);
+  const policy: Policy = { fleet, grants, permissive, revoked, foreign };
+  const needs = [fleet, permissive, revoked.join(" "), rootsPem, ...fleets, ...grants];
+  return latest(inboundSets, proxy, needs, () => inboundMessages(proxy, policy, { rootsPem, fleets }));
 }
 
 function addInbound(resources: Resources, messages: InboundMessages): void {

@@ -1,6 +1,7 @@
 // access.smi-spec.io TrafficTarget of any version -> TrafficTargetInput. A target that cannot be read as a whole grants nothing.
 import { parseClusterName } from "../../../shared/ids.ts";
 import type { Result } from "../../../shared/result.ts";
+import { parseForeignSource } from "../../ir/foreign-fleets.ts";
 import type { SubjectInput, TrafficTargetInput } from "../../ir/inputs.ts";
 import type { FieldReader } from "./field-reader.ts";
 import { sourceClustersAnnotation } from "../../smi/manifest.ts";
@@ -13,6 +14,7 @@ const MAX_RULES = 256;
 const MAX_MATCHES = 512;
 const MAX_CLUSTERS = 256;
 const ruleKinds: ReadonlySet<string> = new Set(["HTTPRouteGroup", "TCPRoute", "UDPRoute"]);
+const sourceFleetsAnnotation = "isthmus.dev/source-fleets";
 
 export function parseTrafficTarget(object: unknown): Result<TrafficTargetInput | undefined> {
   return readSmiObject(object, (root) => {
@@ -34,6 +36,7 @@ export function parseTrafficTarget(object: unknown): Result<TrafficTargetInput |
       rules: spec.at("rules").list({ max: MAX_RULES, required: true }).map(readRule),
       sourceClusters: readSourceClusters(root),
       ...readDestinationPort(root),
+      ...readSourceFleets(root),
     };
   });
 }
@@ -65,6 +68,23 @@ function readDestinationPort(root: FieldReader): Pick<TrafficTargetInput, "desti
   if (port === 0 || port > 65_535)
     root.at("metadata").at("annotations").at(destinationPortAnnotation).report("must be a port from 1 to 65535");
   return { destinationPort: port };
+}
+
+/** `*.beta.mesh,east.gamma.mesh`: members of other fleets, by trust domain. */
+function readSourceFleets(root: FieldReader): Pick<TrafficTargetInput, "sourceFleets"> {
+  const field = root.at("metadata").at("annotations").at(sourceFleetsAnnotation);
+  const names = entryOf(readAnnotations(root), sourceFleetsAnnotation)
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== "");
+  if (names.length > MAX_CLUSTERS) field.report(`names more than ${MAX_CLUSTERS} trust domains`);
+  for (const name of names) {
+    if (!parseForeignSource(name).ok)
+      field.report(
+        `"${name.slice(0, 64)}" is no member of another fleet: write east.beta.mesh, or *.beta.mesh for all`,
+      );
+  }
+  return names.length === 0 ? {} : { sourceFleets: [...new Set(names)].sort() };
 }
 
 /** `west,north` or `*`; a misspelt cluster must not silently narrow or widen the grant. */

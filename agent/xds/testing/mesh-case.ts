@@ -8,6 +8,7 @@ import {
   type FleetDomain,
   type SpiffeId,
 } from "../../../shared/ids.ts";
+import { parseForeignSource } from "../../ir/foreign-fleets.ts";
 import { sniName } from "../../ir/sni.ts";
 import type {
   AppProtocol,
@@ -48,7 +49,7 @@ interface CaseService {
 
 interface CaseGrant {
   name: string;
-  /** `cluster/namespace/account`; cluster may be `*`. */
+  /** `cluster/namespace/account`; cluster may be `*`, or a trust domain of another fleet (`east.beta.mesh`, `*.beta.mesh`). */
   from: string[];
   /** `namespace/account`. */
   to: string;
@@ -77,6 +78,8 @@ interface CaseInput {
   exportPorts?: { namespace?: string; service: string; port: number; endpoints?: Partial<LocalEndpoint>[] }[];
   peers?: string[];
   revoked?: string[];
+  /** Domains of federated fleets; their roots are no certificates. */
+  foreignFleets?: { fleetDomain: FleetDomain; rootsPem: string }[];
 }
 
 export interface MeshCase {
@@ -153,7 +156,8 @@ function service(given: CaseService, cluster: ClusterName): ServiceIr {
 
 function source(text: string): SourceIr {
   const [cluster = "", namespace = "", serviceAccount = ""] = text.split("/");
-  return { cluster, namespace, serviceAccount };
+  const foreign = cluster.includes(".") ? parseForeignSource(cluster) : undefined;
+  return { namespace, serviceAccount, ...(foreign?.ok === true ? foreign.value : { cluster }) };
 }
 
 function grant(given: CaseGrant): GrantIr {
@@ -215,6 +219,7 @@ export function readCase(text: string): MeshCase {
     exportPorts,
     peers: (given.peers ?? []).map(peer),
     revokedTrustDomains: given.revoked ?? [],
+    ...(given.foreignFleets === undefined ? {} : { foreignFleets: given.foreignFleets }),
   };
   return { ir: ir, proxy: given.proxy, settings: { ...defaultSettings, ...given.settings } };
 }

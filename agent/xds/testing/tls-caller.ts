@@ -1,0 +1,45 @@
+// A caller that shows whatever certificate a test gives it, and what it hears: what a thief, or a sidecar of another fleet, would.
+import { connect as connectHttp2 } from "node:http2";
+import { connect } from "node:tls";
+import { chainPem } from "../../../shared/pki/pem.ts";
+import type { Shown } from "../../../shared/pki/testing/wrong-certificates.ts";
+
+export interface TlsPlace {
+  readonly host: string;
+  readonly port: number;
+  readonly sni: string;
+  readonly alpn: string;
+}
+
+export interface Heard {
+  /** "refused": no answer came at all. */
+  readonly status: number | "refused";
+  readonly text: string;
+}
+
+export function materialOf({ leaf, issuers }: Shown): { readonly key: string; readonly cert: string } {
+  return { key: leaf.keyPem, cert: chainPem([leaf.der, ...issuers.map(({ der }) => der)]) };
+}
+
+/** One HTTP/2 request; whoever answers is not verified, for who is refused is what counts. */
+export function asCaller(shown: Shown, { host, port, sni: servername, alpn }: TlsPlace): Promise<Heard> {
+  return new Promise((resolve) => {
+    const options = { ...materialOf(shown), host, port, servername, ALPNProtocols: [alpn], rejectUnauthorized: false };
+    const socket = connect(options);
+    const session = connectHttp2(`https://${host}`, { createConnection: () => socket });
+    const done = (heard: Heard) => {
+      session.destroy();
+      socket.destroy();
+      resolve(heard);
+    };
+    const refused = () => done({ status: "refused", text: "" });
+    socket.once("error", refused);
+    session.once("error", refused).once("close", refused);
+    const request = session.request({ ":path": "/items", ":authority": "cart" });
+    let [status, text] = [0, ""];
+    request.once("response", (headers) => (status = headers[":status"] ?? 0));
+    request.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+    request.once("end", () => done({ status, text })).once("error", refused);
+    request.end();
+  });
+}
