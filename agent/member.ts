@@ -29,7 +29,7 @@ import {
   type HeldCertificates,
 } from "./identity/certificate-ages.ts";
 import type { IdentityStore, JoinedIdentity } from "./identity/identity-state.ts";
-import { rootsReader } from "./identity/roots-pem.ts";
+import { foreignFleetsReader, rootsReader } from "./identity/roots-pem.ts";
 import { createSvidIssuer, type SvidIssuer } from "./identity/svid-issuer.ts";
 import { selectExports } from "./ir/exports.ts";
 import { createMesh, type Mesh, type Settled } from "./mesh.ts";
@@ -153,6 +153,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, pool: Si
       return remote.isComplete() ? remote.records() : undefined;
     },
     revokedTrustDomains: () => credential.value.state().bundle.revokedTrustDomains,
+    foreignFleets: foreignFleetsReader(credential.value),
   };
   const rootsPem = rootsReader(credential.value);
   const mesh = createMesh({

@@ -2,7 +2,7 @@
 // configuration. Carries only; arrays keep their identity while nothing in them changed.
 import type { ClusterName, FleetDomain } from "../shared/ids.ts";
 import type { RegistryRecord } from "../shared/registry.ts";
-import type { MeshInputs } from "./ir/inputs.ts";
+import type { ForeignFleet, MeshInputs } from "./ir/inputs.ts";
 import type { Platform } from "./platform.ts";
 import type { PolicyCopies } from "./policy-copies.ts";
 
@@ -21,6 +21,7 @@ export interface MeshSources {
   /** Undefined until the first complete list arrived or the last good one was loaded. */
   readonly remote: () => readonly RegistryRecord[] | undefined;
   readonly revokedTrustDomains: () => readonly string[];
+  readonly foreignFleets: () => readonly ForeignFleet[];
 }
 
 /** Undefined while anything is incomplete: a push from half of the truth would delete the other half from every proxy. */
@@ -37,6 +38,8 @@ export function meshInputs(sources: MeshSources): MeshInputs | undefined {
     ...{ systemNamespace, permissive, ...replicas },
     ownGateways: platform.gateways(),
     ownLocality: { region, zone },
+    revokedTrustDomains: sources.revokedTrustDomains(),
+    foreignFleets: sources.foreignFleets(),
   };
 }
 

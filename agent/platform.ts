@@ -22,6 +22,7 @@ export type PlatformInputs = Omit<
   | "ownLocality"
   | "policyFrom"
   | "revokedTrustDomains"
+  | "foreignFleets"
 >;
 
 export interface Platform {

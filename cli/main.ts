@@ -25,6 +25,7 @@ const commandsByName: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   trust: async () => (await import("./commands/trust.ts")).trustCommand,
   rotate: async () => (await import("./commands/rotate.ts")).rotateCommand,
   root: async () => (await import("./commands/root.ts")).rootCommand,
+  federate: async () => (await import("./commands/federate.ts")).federateCommand,
   status: async () => (await import("./commands/status.ts")).statusCommand,
   clusters: async () => (await import("./commands/clusters.ts")).clustersCommand,
   services: async () => (await import("./commands/services.ts")).servicesCommand,

@@ -3,6 +3,7 @@ import { realpath } from "node:fs/promises";
 import { parseDuration } from "../shared/duration.ts";
 import { UserError } from "../shared/errors.ts";
 import type { LogLevel } from "../shared/log.ts";
+import type { EndpointConfig } from "./federation/bundle-endpoint.ts";
 import { parseRedisUrl, type RedisTarget } from "./store/redis-connection.ts";
 
 /** As a person gave it. */
@@ -19,6 +20,9 @@ export interface HubOptions {
   readonly agentTtl?: string | undefined;
   readonly clusterCaTtl?: string | undefined;
   readonly retireSkew?: string | undefined;
+  readonly bundleListen?: string | undefined;
+  readonly bundleCert?: string | undefined;
+  readonly bundleKey?: string | undefined;
 }
 
 export interface HubConfig {
@@ -38,6 +42,8 @@ export interface HubConfig {
   readonly clusterCaTtlMs: number;
   /** After the last certificate under a retiring root has ended, it is trusted for so much longer: clocks differ. */
   readonly retireSkewMs: number;
+  /** The SPIFFE bundle endpoint; undefined: none. */
+  readonly bundleEndpoint: EndpointConfig | undefined;
 }
 
 const defaultListen = "0.0.0.0:8443";
@@ -67,7 +73,20 @@ export async function parseHubOptions(options: HubOptions): Promise<HubConfig> {
     agentTtlMs: lifetime("--agent-ttl", options.agentTtl ?? "7d"),
     clusterCaTtlMs: lifetime("--cluster-ca-ttl", options.clusterCaTtl ?? "7d"),
     retireSkewMs: parseDuration("--retire-skew", options.retireSkew ?? "5m"),
+    bundleEndpoint: endpointOf(options),
   };
+}
+
+function endpointOf({ bundleListen, bundleCert, bundleKey }: HubOptions): EndpointConfig | undefined {
+  if ((bundleCert === undefined) !== (bundleKey === undefined)) {
+    throw new UserError("ISTHMUS_OPTION", "--bundle-cert and --bundle-key go together", {
+      hint: "without both the endpoint is served with the hub's own SVID (profile https_spiffe)",
+    });
+  }
+  if (bundleListen === undefined) return undefined;
+  const web =
+    bundleCert === undefined || bundleKey === undefined ? undefined : { certFile: bundleCert, keyFile: bundleKey };
+  return { listen: checkAddress("--bundle-listen", bundleListen), web };
 }
 
 /** `host:port`, IPv6 in brackets. */

@@ -5,6 +5,7 @@ import { createConnection } from "node:net";
 import { join } from "node:path";
 import { systemClock, type Clock } from "../shared/clock.ts";
 import { UserError } from "../shared/errors.ts";
+import { parseClusterName } from "../shared/ids.ts";
 import { runTasks, type Task } from "../shared/lifecycle.ts";
 import { jsonLog, type Log } from "../shared/log.ts";
 import { adminApp, listenHttp, type HttpListener, type Readiness } from "./api/admin-http.ts";
@@ -22,6 +23,8 @@ import type { HubConfig } from "./config.ts";
 import { readHubFile } from "./hub-file.ts";
 import { operatorSocketName } from "./operator-client.ts";
 import { startEmbeddedRedis, type EmbeddedRedis } from "./store/embedded-redis.ts";
+import { listenBundle, type BundleEndpoint } from "./federation/bundle-endpoint.ts";
+import { Federation } from "./federation/federation.ts";
 import { openDepartures } from "./store/departures.ts";
 import { openStore, type Store } from "./store/open-store.ts";
 import { scriptModeFor } from "./store/redis-version.ts";
@@ -34,7 +37,7 @@ export interface HubDeps {
   readonly log: Log;
   readonly version: string;
   /** Told once everything listens: the ports, for callers that asked for port 0. */
-  readonly onReady?: (ports: { readonly grpc: number; readonly http: number }) => void;
+  readonly onReady?: (ports: { readonly grpc: number; readonly http: number; readonly bundle?: number }) => void;
 }
 
 export function hubDeps(config: HubConfig, version: string): HubDeps {
@@ -79,7 +82,8 @@ export async function runHub(config: HubConfig, signal: AbortSignal, deps: HubDe
         httpPort: parts.http.port,
         redis: embedded === undefined ? "given" : `embedded ${embedded.version.text}`,
       });
-      deps.onReady?.({ grpc: parts.fleet.port, http: parts.http.port });
+      const bundle = parts.endpoint === undefined ? {} : { bundle: parts.endpoint.port };
+      deps.onReady?.({ grpc: parts.fleet.port, http: parts.http.port, ...bundle });
       await runTasks(signal, tasks({ authority, store, deps, parts, runMemory: memory.run }, redisRun));
     } finally {
       store.close();
@@ -102,6 +106,8 @@ async function endOf(redisRun: ReturnType<EmbeddedRedis["run"]> | undefined): Pr
 
 interface Parts {
   readonly rotation: RotationDriver;
+  readonly federation: Federation;
+  readonly endpoint: BundleEndpoint | undefined;
   readonly fleet: FleetListener;
   readonly http: HttpListener;
   readonly operator: HttpListener;
@@ -155,6 +161,7 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
   );
   const { bundleChanged } = fleet;
   const { dataDir } = config;
+  const federation = new Federation({ authority, audit, clock, log, bundleChanged });
   const operating = {
     authority,
     store,
@@ -165,12 +172,14 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
     dataDir,
     questions,
     rotation,
+    federation,
     clock,
     log,
     bundleChanged,
   };
+  const endpoint = await bundleEndpoint(config, { authority, federation, live, clock });
   const operator = await listenOperator(operatorApp(operating), socketPath);
-  return { fleet, http, operator, rotation };
+  return { fleet, http, operator, rotation, federation, endpoint };
 }
 
 /** `fleet` is asked when something has changed: it cannot listen before it knows whom reports go to. */
@@ -188,6 +197,28 @@ function openRotation(
     ...{ authority, live: store.live, audit, clock, log, trustChanged },
     skewMs: config.retireSkewMs,
   });
+}
+
+interface EndpointInput {
+  readonly authority: Authority;
+  readonly federation: Federation;
+  readonly live: Store["live"];
+  readonly clock: Clock;
+}
+
+async function bundleEndpoint(
+  { bundleEndpoint: at }: HubConfig,
+  input: EndpointInput,
+): Promise<BundleEndpoint | undefined> {
+  if (at === undefined) return undefined;
+  const { authority, federation, live, clock } = input;
+  const isMember = (name: string) => {
+    const cluster = parseClusterName(name);
+    return (
+      cluster.ok && live.members.get(cluster.value)?.member.state === "accepted" && !authority.isRevoked(cluster.value)
+    );
+  };
+  return listenBundle(at, { authority, ownBundle: () => federation.ownBundle(), isMember, clock });
 }
 
 function readiness({ live }: Store): Readiness {
@@ -217,12 +248,17 @@ interface TaskInput {
 
 function tasks(input: TaskInput, redisRun: Promise<void> | undefined): readonly Task[] {
   const { authority, store, deps, parts, runMemory } = input;
+  const { endpoint } = parts;
   return [
     { name: "change-feed", run: (signal) => store.runFeed(signal) },
     { name: "revision-memory", run: runMemory },
     { name: "grpc", run: (signal) => parts.fleet.run(signal) },
     { name: "http", run: (signal) => closeAtEnd([parts.http, parts.operator], signal) },
     { name: "rotation", run: (signal) => parts.rotation.run(signal) },
+    { name: "federation", run: (signal) => parts.federation.run(signal) },
+    ...(endpoint === undefined
+      ? []
+      : [{ name: "bundle-endpoint", run: (signal: AbortSignal) => endpoint.run(signal) }]),
     { name: "server-certificate", run: (signal) => renewServer(authority, parts.fleet, deps, signal) },
     ...(redisRun === undefined ? [] : [{ name: "redis", run: (signal: AbortSignal) => failWith(redisRun, signal) }]),
   ];

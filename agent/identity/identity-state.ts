@@ -1,7 +1,7 @@
 // Who this member is, as it is kept: keys, chains, the hub and the trust bundle. Kept in one Secret by agent/kube, in a file
 // by a site; both see texts under names. Holds private keys: pass it on whole, never to a log.
 import { parseClusterName, parseFleetDomain, type ClusterName, type FleetDomain } from "../../shared/ids.ts";
-import type { TrustBundle } from "../../shared/pki/bundle.ts";
+import type { FederatedFleet, TrustBundle } from "../../shared/pki/bundle.ts";
 import { ok, rejected, type Result } from "../../shared/result.ts";
 
 /** Keys are kept before they are sent: a join whose reply was lost is repeated with the same ones, also by a new process. */
@@ -82,7 +82,7 @@ function incomplete(missing: readonly string[]): ReturnType<typeof rejected> {
 
 /** Fixed key order: an equal bundle is an equal text, so a Secret is not rewritten for nothing. */
 function encodeBundle(bundle: TrustBundle): string {
-  const { sequence, fleetDomain, rootsDer, revokedTrustDomains, signerSpkiDer, signature } = bundle;
+  const { sequence, fleetDomain, rootsDer, revokedTrustDomains, signerSpkiDer, signature, federated = [] } = bundle;
   return JSON.stringify({
     sequence,
     fleetDomain,
@@ -90,21 +90,34 @@ function encodeBundle(bundle: TrustBundle): string {
     revokedTrustDomains,
     signerSpkiDer: base64(signerSpkiDer),
     signature: base64(signature),
+    ...(federated.length === 0 ? {} : { federated: federated.map(encodeFleet) }),
   });
+}
+
+function encodeFleet({ fleetDomain, rootsDer }: FederatedFleet): FederatedText {
+  return { fleetDomain, rootsDer: rootsDer.map(base64) };
+}
+
+interface FederatedText {
+  readonly fleetDomain: string;
+  readonly rootsDer: readonly string[];
 }
 
 interface BundleText extends Pick<TrustBundle, "sequence" | "fleetDomain" | "revokedTrustDomains"> {
   readonly rootsDer: readonly string[];
   readonly signerSpkiDer: string;
   readonly signature: string;
+  readonly federated?: readonly FederatedText[];
 }
 
 /** Its form is ours, its content signed: a changed one fails its signature, so only the syntax is asked here. */
 function decodeBundle(text: string): Result<TrustBundle> {
   try {
-    const { rootsDer, signerSpkiDer, signature, ...rest } = JSON.parse(text) as BundleText;
+    const { rootsDer, signerSpkiDer, signature, federated = [], ...rest } = JSON.parse(text) as BundleText;
+    const fleets = federated.map((fleet) => ({ ...fleet, rootsDer: fleet.rootsDer.map(bytes) }));
     return ok({
       ...rest,
+      ...(fleets.length === 0 ? {} : { federated: fleets }),
       rootsDer: rootsDer.map(bytes),
       signerSpkiDer: bytes(signerSpkiDer),
       signature: bytes(signature),

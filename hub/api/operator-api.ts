@@ -10,9 +10,11 @@ import type { AuditEntry } from "../audit/chain.ts";
 import { readAudit, type AuditLog } from "../audit/log.ts";
 import type { Authority } from "../ca/authority.ts";
 import { isRedisFailure } from "../store/redis-connection.ts";
+import type { Federation } from "../federation/federation.ts";
 import type { Departures } from "../store/departures.ts";
 import type { Store } from "../store/open-store.ts";
 import type { MembershipVerb } from "../registry/membership.ts";
+import { federationCalls } from "./federation-calls.ts";
 import { changeMembership } from "./membership.ts";
 import type { MemberQuestions } from "./member-questions.ts";
 import { policyBodies, policyRoutes } from "./policy-routes.ts";
@@ -38,6 +40,7 @@ export interface OperatorDeps {
   readonly questions: MemberQuestions;
   readonly bundleChanged: () => void;
   readonly rotation: RotationDriver;
+  readonly federation: Federation;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -81,6 +84,7 @@ export function operatorApp(deps: OperatorDeps): Express {
     else response.json(await changeMembership({ ...deps, ...store }, verb, request.params.cluster));
   });
   rotationCalls(app, deps);
+  federationCalls(app, deps.federation);
   app.get("/v1/audit", async (request: Request, response: Response) => {
     response.json(await auditPage(deps, Number(request.query["after"] ?? 0)));
   });

@@ -2,8 +2,9 @@
 // Kept in fleet.json before it is stated, so that no restart of the hub ever takes a statement back. One writer of that file:
 // every change goes through here, one after the other. Used by authority.ts.
 import type { TrustDomain } from "../../shared/ids.ts";
-import { bundleStatement, type TrustBundle } from "../../shared/pki/bundle.ts";
+import { bundleStatement, type FederatedFleet, type TrustBundle } from "../../shared/pki/bundle.ts";
 import type { KeyProvider } from "../../shared/pki/key.ts";
+import type { ForeignFleet } from "../federation/foreign-fleet.ts";
 import { trustedRoots } from "../rotation/rotation.ts";
 import { writeFleetFile, type FleetFile } from "./fleet-file.ts";
 import type { Root } from "./root.ts";
@@ -70,12 +71,18 @@ function withRevoked(file: FleetFile, domain: TrustDomain, revoked: boolean): Fl
 
 async function signBundle(fleet: FleetFile, roots: readonly Root[], signer: KeyProvider): Promise<TrustBundle> {
   const { sequence, revokedTrustDomains } = fleet.bundle;
+  const { federation = [] } = fleet;
   const statement = {
     sequence,
     rootsDer: trustedRoots(roots).map((root) => root.der),
     signerSpkiDer: signer.spkiDer,
     fleetDomain: fleet.fleetDomain,
     revokedTrustDomains,
+    ...(federation.length === 0 ? {} : { federated: federation.map(statedFleet) }),
   };
   return { ...statement, signature: await signer.sign(Buffer.from(bundleStatement(statement))) };
+}
+
+function statedFleet({ fleetDomain, roots }: ForeignFleet): FederatedFleet {
+  return { fleetDomain, rootsDer: roots.map((root) => new Uint8Array(Buffer.from(root, "base64"))) };
 }

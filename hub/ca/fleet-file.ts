@@ -7,6 +7,7 @@ import type { ServerNames } from "../../shared/pki/template.ts";
 import type { KeyPlace } from "./key-store.ts";
 import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
 import type { FleetTrust, RootOfFleet } from "../rotation/rotation.ts";
+import type { ForeignFleet } from "../federation/foreign-fleet.ts";
 
 export interface RootEntry extends RootOfFleet {
   /** Where it came from; absent: `isthmus init` or a rotation made it, and its key is in the hub's key store. */
@@ -30,6 +31,10 @@ export interface FleetFile extends FleetTrust<RootEntry>, KeyPlace {
   readonly server: ServerNames & { readonly keyId: string };
   /** Members whose cluster CA an operator wants renewed, until it is. */
   readonly reissue?: readonly string[];
+  /** Other fleets that this one verifies. Absent: none. */
+  readonly federation?: readonly ForeignFleet[];
+  /** Absent: `<data>/kek`, wherever the data folder is mounted. */
+  readonly kekFile?: string;
 }
 
 const pathOf = (dataDir: string) => join(dataDir, "fleet.json");

@@ -30,6 +30,8 @@ export interface TestHub {
   readonly dataDir: string;
   readonly address: string;
   readonly http: string;
+  /** Port of the SPIFFE bundle endpoint; 0: there is none. */
+  readonly bundlePort: number;
   readonly log: CapturedLog;
   /** Calls the operator's API. */
   operator(method: "GET" | "POST", path: string, body?: unknown): Promise<Record<string, unknown>>;
@@ -37,9 +39,9 @@ export interface TestHub {
   stop(): Promise<void>;
 }
 
-export async function makeDataDir(): Promise<string> {
+export async function makeDataDir(domain = "acme.mesh"): Promise<string> {
   const dataDir = await realpath(await mkdtemp(join(tmpdir(), "isthmus-hub-")));
-  const fleet = parseFleetDomain("acme.mesh");
+  const fleet = parseFleetDomain(domain);
   if (!fleet.ok) throw new Error("test fleet");
   const serverNames = { dnsNames: ["localhost"], ipAddresses: ["127.0.0.1"] };
   await initAuthority(dataDir, { fleetDomain: fleet.value, serverNames, clock: systemClock });
@@ -52,7 +54,7 @@ export async function startTestHub(options: Partial<HubOptions> = {}, keepData =
   const config = await parseHubOptions({ listen: "127.0.0.1:0", http: "127.0.0.1:0", ...options, data: dataDir });
   const log = capturedLog();
   const ending = new AbortController();
-  const started = Promise.withResolvers<{ grpc: number; http: number }>();
+  const started = Promise.withResolvers<{ grpc: number; http: number; bundle?: number }>();
   const deps = { clock: systemClock, log, version: "test", onReady: started.resolve };
   const running = runHub(config, ending.signal, deps);
   const ports = await Promise.race([
@@ -66,6 +68,7 @@ export async function startTestHub(options: Partial<HubOptions> = {}, keepData =
     dataDir,
     address: `127.0.0.1:${ports.grpc}`,
     http: `http://127.0.0.1:${ports.http}`,
+    bundlePort: ports.bundle ?? 0,
     log,
     operator,
     tokenFor: async (cluster, rejoin = false) =>

@@ -37,6 +37,7 @@ export interface TrustBundle {
   readonly signature: Uint8Array;
   readonly fleetDomain: string;
   readonly revokedTrustDomains: readonly string[];
+  readonly federated?: readonly { readonly fleetDomain: string; readonly rootsDer: readonly Uint8Array[] }[];
 }
 
 export interface PublishBatch {

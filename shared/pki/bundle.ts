@@ -12,6 +12,13 @@ export interface TrustBundle {
   readonly signature: Uint8Array;
   readonly fleetDomain: string;
   readonly revokedTrustDomains: readonly string[];
+  /** Other fleets that this one verifies, each by its own roots. Absent: none. */
+  readonly federated?: readonly FederatedFleet[];
+}
+
+export interface FederatedFleet {
+  readonly fleetDomain: string;
+  readonly rootsDer: readonly Uint8Array[];
 }
 
 /** What a member remembers: the bundle it goes by, and the keys whose word it takes. */
@@ -32,8 +39,16 @@ export function bundleStatement(bundle: Omit<TrustBundle, "signature">): string 
       roots: bundle.rootsDer.map(hexOf).sort(),
       sequence: bundle.sequence,
       signer: hexOf(bundle.signerSpkiDer),
+      ...federatedStatement(bundle.federated ?? []),
     })
   );
+}
+
+/** Without other fleets the statement is what it was before there were any. */
+function federatedStatement(fleets: readonly FederatedFleet[]): object {
+  if (fleets.length === 0) return {};
+  const texts = fleets.map(({ fleetDomain, rootsDer }) => [fleetDomain, rootsDer.map(hexOf).sort()] as const);
+  return { federated: texts.sort(([a], [b]) => (a < b ? -1 : 1)) };
 }
 
 export type Acceptance = "newer" | "unchanged";
