@@ -59,8 +59,15 @@ function join(...parts: readonly (string | number)[]): string {
   return parts.map((part) => escapePart(String(part))).join("|");
 }
 
+type ForeignName = Extract<ResourceName, { readonly fleet: string }>;
+
+function formatForeign(name: ForeignName): string {
+  return name.kind === "foreign-roots" ? join(name.kind, name.fleet) : join(name.kind, name.port, name.fleet);
+}
+
 export function formatName(name: ResourceName): string {
   if ("scope" in name) return join(name.kind, name.scope, name.namespace, name.service, name.port);
+  if ("fleet" in name) return formatForeign(name);
   switch (name.kind) {
     case "inbound":
     case "inbound-plaintext":
@@ -68,10 +75,6 @@ export function formatName(name: ResourceName): string {
       return join(name.kind, name.port);
     case "application":
       return join(name.kind, name.port, name.protocol);
-    case "inbound-foreign":
-      return join(name.kind, name.port, name.fleet);
-    case "foreign-roots":
-      return join(name.kind, name.fleet);
     case "bound-inbound":
     case "bound-outbound":
       return join(name.kind, name.address, name.port);
@@ -122,10 +125,11 @@ function parseLocal(
     : undefined;
 }
 
-function parseForeign(kind: "inbound-foreign" | "foreign-roots", [first, second]: Parts): ResourceName | undefined {
+/** Names of other fleets, and nothing else. */
+function parseForeign(kind: string, [first, second]: Parts): ResourceName | undefined {
   if (kind === "foreign-roots") return first === undefined ? undefined : { kind, fleet: first };
-  const port = parsePort(first);
-  return port === undefined || second === undefined ? undefined : { kind, port, fleet: second };
+  const port = kind === "inbound-foreign" ? parsePort(first) : undefined;
+  return port === undefined || second === undefined ? undefined : { kind: "inbound-foreign", port, fleet: second };
 }
 
 function parseBound(kind: "bound-inbound" | "bound-outbound", [address, last]: Parts): ResourceName | undefined {
@@ -145,14 +149,11 @@ function parseParts(kind: string, parts: Parts): ResourceName | undefined {
     case "bound-inbound":
     case "bound-outbound":
       return parseBound(kind, parts);
-    case "inbound-foreign":
-    case "foreign-roots":
-      return parseForeign(kind, parts);
     case "export":
     case "export-chain":
       return parseExport(parts);
     default:
-      return undefined;
+      return parseForeign(kind, parts);
   }
 }
 

@@ -33,8 +33,6 @@ export interface FleetFile extends FleetTrust<RootEntry>, KeyPlace {
   readonly reissue?: readonly string[];
   /** Other fleets that this one verifies. Absent: none. */
   readonly federation?: readonly ForeignFleet[];
-  /** Absent: `<data>/kek`, wherever the data folder is mounted. */
-  readonly kekFile?: string;
 }
 
 const pathOf = (dataDir: string) => join(dataDir, "fleet.json");
