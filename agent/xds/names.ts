@@ -82,6 +82,8 @@ export function formatName(name: ResourceName): string {
       return join(name.kind, name.namespace, name.service, name.port);
     case "export-chain":
       return join(name.kind, name.namespace, name.service, name.port, name.peer);
+    default:
+      return join(name.kind, name.port);
   }
 }
 
