@@ -69,10 +69,6 @@ export function formatName(name: ResourceName): string {
   if ("scope" in name) return join(name.kind, name.scope, name.namespace, name.service, name.port);
   if ("fleet" in name) return formatForeign(name);
   switch (name.kind) {
-    case "inbound":
-    case "inbound-plaintext":
-    case "callers":
-      return join(name.kind, name.port);
     case "application":
       return join(name.kind, name.port, name.protocol);
     case "bound-inbound":
