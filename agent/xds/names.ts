@@ -78,7 +78,9 @@ export function formatName(name: ResourceName): string {
       return join(name.kind, name.namespace, name.service, name.port);
     case "export-chain":
       return join(name.kind, name.namespace, name.service, name.port, name.peer);
-    default:
+    case "inbound":
+    case "inbound-plaintext":
+    case "callers":
       return join(name.kind, name.port);
   }
 }
