@@ -46,7 +46,7 @@ export interface OperatorDeps {
 }
 
 export function operatorApp(deps: OperatorDeps): Express {
-  const { store, authority, audit, clock, log } = deps;
+  const { store, authority, clock, log } = deps;
   const app = express().disable("x-powered-by");
   policyBodies(app);
   app.use(express.json({ limit: "64kb" }));
@@ -90,11 +90,7 @@ export function operatorApp(deps: OperatorDeps): Express {
   });
   policyRoutes(app, deps);
   app.post("/v1/confirm-restore", async (_request: Request, response: Response) => {
-    await audit.record({ action: "registry.restore-confirmed", actor: "operator", subject: "fleet", detail: {} });
-    await store.registry.confirmRestore();
-    store.live.setRestored(false);
-    log.warn("an operator confirmed the restored registry; tokens are redeemed again");
-    response.json({ restored: false });
+    response.json(await confirmRestore(deps));
   });
   app.use((_request: Request, response: Response) => {
     response.status(404).json(problemBody("ISTHMUS_API", "the hub has no such call", "use a CLI of the hub's version"));
@@ -106,6 +102,14 @@ export function operatorApp(deps: OperatorDeps): Express {
   };
   app.use(onError);
   return app;
+}
+
+async function confirmRestore({ store, audit, log }: OperatorDeps): Promise<{ restored: false }> {
+  await audit.record({ action: "registry.restore-confirmed", actor: "operator", subject: "fleet", detail: {} });
+  await store.registry.confirmRestore();
+  store.live.setRestored(false);
+  log.warn("an operator confirmed the restored registry; tokens are redeemed again");
+  return { restored: false };
 }
 
 function rotationCalls(app: Express, deps: OperatorDeps): void {
