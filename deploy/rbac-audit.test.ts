@@ -56,6 +56,14 @@ test("a refused request is named once, with what the API server said", () => {
   ]);
 });
 
+test("a request that admission turned away, as in a namespace that ends, lacked no right", () => {
+  const annotations = { "authorization.k8s.io/decision": "allow" };
+  const ending = { ...event("create", { resource: "events", namespace: "shop" }, 403), annotations };
+  const forbidden = { ...ending, annotations: { "authorization.k8s.io/decision": "forbid" } };
+  expect(refusedRequests([ending])).toEqual([]);
+  expect(refusedRequests([forbidden])).toHaveLength(1);
+});
+
 test("a line that is still being written is left for the next time", () => {
   const line = JSON.stringify(event("get", secret, 200));
   expect(parseAuditLog(`${line}\n${line.slice(0, 20)}`)).toEqual([JSON.parse(line)]);

@@ -15,6 +15,8 @@ export interface AuditEvent {
   };
   readonly requestURI: string;
   readonly responseStatus?: { readonly code?: number; readonly message?: string };
+  /** `authorization.k8s.io/decision` is `allow` where the right was there and admission said no. */
+  readonly annotations?: Readonly<Record<string, string>>;
 }
 
 const systemNamespace = "isthmus-system";
@@ -71,9 +73,14 @@ function grantedResource({ group, resource, names }: Grant): string {
   return names === undefined ? full : `${full} ${names.join(",")}`;
 }
 
+/** A 403 of admission, as for an Event in a namespace that is being deleted, is no missing right. */
+function lacksRight(event: AuditEvent): boolean {
+  return code(event) === 403 && event.annotations?.["authorization.k8s.io/decision"] !== "allow";
+}
+
 /** Requests of our accounts that a permission was missing for, each once. */
 export function refusedRequests(events: readonly AuditEvent[]): readonly string[] {
-  const refused = events.filter((event) => event.user.username.startsWith(accountPrefix) && code(event) === 403);
+  const refused = events.filter((event) => event.user.username.startsWith(accountPrefix) && lacksRight(event));
   const lines = refused.map(
     ({ user, verb, requestURI, responseStatus }) =>
       `${user.username.slice(accountPrefix.length)} ${verb} ${requestURI}: ${responseStatus?.message ?? "403"}`,
