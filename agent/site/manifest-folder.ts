@@ -50,6 +50,7 @@ export function openManifestFolder(options: ManifestFolderOptions): ManifestFold
   const watcher = folderWatcher(options);
   const look = async () => {
     await watcher.follow(); // before reading: what changes while we read is told
+    const listed = await identityOf(path);
     const names = (await readdir(path)).filter((name) => manifestName.test(name)).sort();
     const next = new Map<string, Seen>();
     const unreadable: Problem[] = [];
@@ -64,6 +65,8 @@ export function openManifestFolder(options: ManifestFolderOptions): ManifestFold
       else if (found !== undefined) unreadable.push(found);
       if (found !== undefined && !("manifest" in found) && known !== undefined) next.set(name, known);
     }
+    // a folder that was moved away while its files were looked for has taken them along, and withdraws none
+    if ((await identityOf(path)) !== listed) throw new Error("it was replaced while it was read");
     seen = next;
     problems = unreadable;
     const manifests = [...next.values()].map(({ manifest }) => manifest);
@@ -112,6 +115,12 @@ async function readOne(
   }
 }
 
+/** Of the folder itself, whatever its name is. */
+async function identityOf(path: string): Promise<string> {
+  const { dev, ino } = await stat(path);
+  return `${dev} ${ino}`;
+}
+
 /** A watch is on a folder, not on its name: another folder of that name needs another watch. */
 function folderWatcher({ path, onEvent, log }: ManifestFolderOptions) {
   let watcher: FSWatcher | undefined;
@@ -122,8 +131,7 @@ function folderWatcher({ path, onEvent, log }: ManifestFolderOptions) {
     inode = "";
   };
   const follow = async () => {
-    const { dev, ino } = await stat(path);
-    const now = `${dev} ${ino}`;
+    const now = await identityOf(path);
     if (watcher !== undefined && inode === now) return;
     close();
     try {
