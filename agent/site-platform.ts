@@ -157,18 +157,22 @@ function gatewayCredential(config: SiteConfig, membership: Membership): Credenti
 }
 
 function workloadCredentials({ source, config }: SitePlatformDeps, membership: Membership): readonly Credential[] {
-  const users = new Map(source.objects().records.Workload.map((each) => [`${each.namespace}/${each.name}`, each.user]));
+  const declared = new Map(source.objects().records.Workload.map((each) => [`${each.namespace}/${each.name}`, each]));
   const { pods, services } = source.inputs() ?? nothing;
-  return pods.map(({ namespace, name, serviceAccount, bound }) => ({
-    folder: workloadFolder(config.dataDir, { namespace, name }),
-    facts: {
-      ...memberFacts(config, membership),
-      ...{ namespace, name, serviceAccount },
-      ...(bound === undefined ? {} : { sidecar: sidecarFacts(bound) }),
-    },
-    user: users.get(`${namespace}/${name}`) ?? "",
-    ...(bound === undefined ? {} : { hosts: hostsText(services, bound, namespace) }),
-  }));
+  return pods.map(({ namespace, name, serviceAccount, bound }) => {
+    const { user = "", pid = 0 } = declared.get(`${namespace}/${name}`) ?? {};
+    return {
+      folder: workloadFolder(config.dataDir, { namespace, name }),
+      facts: {
+        ...memberFacts(config, membership),
+        ...{ namespace, name, serviceAccount },
+        ...(bound === undefined ? {} : { sidecar: sidecarFacts(bound) }),
+        ...(pid === 0 ? {} : { registeredBy: pid }),
+      },
+      user,
+      ...(bound === undefined ? {} : { hosts: hostsText(services, bound, namespace) }),
+    };
+  });
 }
 
 /** How well the workload is now is no fact to start a sidecar from. */

@@ -19,6 +19,8 @@ export interface CredentialFacts {
   readonly locality: { readonly region: string; readonly zone: string };
   /** Absent for the gateway. */
   readonly sidecar?: BoundInput;
+  /** Pid of the `isthmus run` that registered the workload; absent: a manifest declares it. */
+  readonly registeredBy?: number;
 }
 
 /** The gateway's folder in a site's data folder. */

@@ -15,17 +15,26 @@ export interface WorkloadCredential extends CredentialFacts {
   readonly sidecar: BoundInput;
 }
 
-/** The credential, as soon as it is there and names the wanted account. */
+export interface Wanted extends Pick<RunConfig, "workload" | "from"> {
+  readonly owner: number | undefined;
+  /** Pid under which it was registered; undefined: it was not. */
+  readonly registeredBy: number | undefined;
+}
+
+/**
+ * The credential, as soon as it is there and names the wanted account. That of a registration must be of this one: the folder that a
+ * killed process has left is about to be removed, and a sidecar that watches a removed folder never reads another token.
+ */
 export async function waitForCredential(
   dir: string,
-  { workload, from, owner }: Pick<RunConfig, "workload" | "from"> & { readonly owner: number | undefined },
+  { workload, from, owner, registeredBy }: Wanted,
   clock: Clock,
   signal: AbortSignal,
 ): Promise<WorkloadCredential> {
   const deadline = clock.now() + WAIT_MS;
   for (;;) {
     const facts = await readCredentialFolder(dir, owner);
-    const objection = facts === undefined ? "is not there" : objectionTo(facts, workload);
+    const objection = facts === undefined ? "is not there" : objectionTo(facts, workload, registeredBy);
     if (facts?.sidecar !== undefined && objection === undefined) return { ...facts, sidecar: facts.sidecar, dir };
     // a copied folder does not change by itself
     if (from.kind === "credential" || clock.now() > deadline)
@@ -35,13 +44,20 @@ export async function waitForCredential(
 }
 
 /** Why these facts are not the workload's; undefined when they are. Pure. */
-export function objectionTo(facts: CredentialFacts, workload: Workload): string | undefined {
+export function objectionTo(
+  facts: CredentialFacts,
+  workload: Workload,
+  registeredBy: number | undefined,
+): string | undefined {
   if (facts.namespace !== workload.namespace || facts.name !== workload.name) {
     return `is of ${facts.namespace}/${facts.name}, not of ${workload.namespace}/${workload.name}`;
   }
   if (facts.serviceAccount !== workload.serviceAccount) {
     return `is for the account ${facts.serviceAccount}, not for ${workload.serviceAccount}`;
   }
+  // an agent that is older than this command does not say it
+  const registrant = facts.registeredBy ?? registeredBy;
+  if (registeredBy !== undefined && registrant !== registeredBy) return "is of an earlier registration";
   if (facts.sidecar === undefined) return "is of a gateway, not of a workload";
   if (!workload.redirect || facts.sidecar.redirect !== undefined) return undefined;
   return "has no redirect: its manifest needs spec.redirect: true, and the site a loopback range";

@@ -97,7 +97,8 @@ async function registered(claimed: Claimed, deps: RunDeps, stops: Stops): Promis
   try {
     const envoy = deps.findEnvoy();
     envoy.catch(() => undefined); // awaited below, after what is told first
-    credential = await waitForCredential(dir, { workload, from, owner: user?.uid }, deps.clock, stops.stop);
+    const wanted = { workload, from, owner: user?.uid, registeredBy: own ? process.pid : undefined };
+    credential = await waitForCredential(dir, wanted, deps.clock, stops.stop);
     return await supervised({ ...claimed, credential, envoy: await envoy, leave, fleetTold }, deps, stops);
   } finally {
     await leave();

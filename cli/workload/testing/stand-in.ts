@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, watch, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ok } from "../../../shared/result.ts";
-import { workloadFolder, type CredentialFacts } from "../../../agent/site/credential-folder.ts";
+import { pidAnnotation, workloadFolder, type CredentialFacts } from "../../../agent/site/credential-folder.ts";
 import type { MakeProxy } from "../../envoy/prepare.ts";
 
 export interface Sockets {
@@ -49,8 +49,12 @@ export function startStandInAgent(dataDir: string, sockets: Sockets): { stop(): 
     const [file] = readdirSync(registered).filter((name) => name.endsWith(".yaml"));
     if (file === undefined) rmSync(folder, { recursive: true, force: true });
     else if (!existsSync(folder)) {
-      const manifest = JSON.parse(readFileSync(join(registered, file), "utf8")) as { spec: { serviceAccount: string } };
-      writeCredential(folder, factsOf(manifest.spec.serviceAccount, sockets));
+      const { spec, metadata } = JSON.parse(readFileSync(join(registered, file), "utf8")) as {
+        spec: { serviceAccount: string };
+        metadata: { annotations: Record<string, string> };
+      };
+      const registeredBy = Number(metadata.annotations[pidAnnotation]);
+      writeCredential(folder, { ...factsOf(spec.serviceAccount, sockets), registeredBy });
     }
   };
   const watcher = watch(registered, look);
