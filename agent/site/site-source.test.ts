@@ -253,6 +253,18 @@ describe("a registered workload", () => {
     await eventually(() => names() === "" && !existsSync(file));
   });
 
+  it("that another process takes over at once is told of, though it is the same in the mesh", async () => {
+    const { source, names } = await open();
+    const file = registrationFile(folder.data, { namespace: "shop", name: "cart" });
+    await writeFile(file, text(process.ppid));
+    await eventually(() => names() === "cart");
+    const pid = () => source.objects().records.Workload[0]?.pid;
+    let toldPid: number | undefined;
+    source.onChange(() => (toldPid = pid()));
+    await writeFile(file, text(process.pid));
+    await eventually(() => toldPid === process.pid);
+  });
+
   it("that a manifest declares too is the manifest's", async () => {
     const { source, names } = await open();
     await folder.write("a.yaml", workloadManifest("cart"));

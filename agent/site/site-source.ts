@@ -68,6 +68,7 @@ interface Levels {
   allocations: Allocations;
   exportedAtMs: Readonly<Record<string, number>>;
   inputs: PlatformInputs | undefined;
+  toldWorkloads: SiteObjects["records"]["Workload"] | undefined;
   problems: readonly Problem[];
 }
 
@@ -151,6 +152,7 @@ async function openParts(options: SiteSourceOptions, nudge: () => void, changed:
       allocations: await allocationFile(dataDir).load(),
       exportedAtMs: await exportTimesFile(dataDir).load(),
       inputs: undefined,
+      toldWorkloads: undefined,
       problems: [],
     },
     folders: [folder(manifestsDir, ""), folder(registeredDir, "registered/")],
@@ -264,7 +266,10 @@ function publish(parts: Parts): void {
   const ofFolders = folders.flatMap((folder) => folder.problems());
   const problems = share(levels.problems, [...ofFolders, ...objects.problems, ...derived.problems, ...built.problems]);
   const inputs = share(levels.inputs, built.inputs);
-  if (inputs === levels.inputs && problems === levels.problems) return;
+  // who registered a workload is no input of the mesh, but its credential says so
+  const isTold = records.Workload === levels.toldWorkloads;
+  if (inputs === levels.inputs && problems === levels.problems && isTold) return;
+  levels.toldWorkloads = records.Workload;
   levels.inputs = inputs;
   levels.problems = problems;
   changed();
