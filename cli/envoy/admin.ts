@@ -26,9 +26,14 @@ export function askAdmin(socketPath: string, method: "GET" | "POST", path: strin
   });
 }
 
-/** 200 once every listener and cluster of the first configuration is there. */
+/**
+ * Every listener and cluster of the first configuration is there, and the listeners listen: Envoy says that it is live a moment before
+ * its workers do (a program that started at once was refused by its own proxy).
+ */
 export async function isReady(socketPath: string): Promise<boolean> {
-  return (await askAdmin(socketPath, "GET", "/ready"))?.status === 200;
+  if ((await askAdmin(socketPath, "GET", "/ready"))?.status !== 200) return false;
+  const name = "listener_manager.workers_started";
+  return (await statistics(socketPath, `^${name.replaceAll(".", "\\.")}$`))?.get(name) === 1;
 }
 
 /** Tells callers to go elsewhere (GOAWAY, `connection: close`); calls out go on, for the application still answers. */
