@@ -40,6 +40,12 @@ export function writeCredential(folder: string, facts: CredentialFacts): void {
   renameSync(draft, folder);
 }
 
+function registrantIn(folder: string): number | undefined {
+  if (!existsSync(folder)) return undefined;
+  const facts = JSON.parse(readFileSync(join(folder, "workload.json"), "utf8")) as CredentialFacts;
+  return facts.registeredBy;
+}
+
 /** Writes a credential for every registration, and removes it with the registration. */
 export function startStandInAgent(dataDir: string, sockets: Sockets): { stop(): void } {
   const registered = join(dataDir, "registered");
@@ -47,15 +53,18 @@ export function startStandInAgent(dataDir: string, sockets: Sockets): { stop(): 
   const folder = workloadFolder(dataDir, { namespace: "shop", name: "cart" });
   const look = () => {
     const [file] = readdirSync(registered).filter((name) => name.endsWith(".yaml"));
-    if (file === undefined) rmSync(folder, { recursive: true, force: true });
-    else if (!existsSync(folder)) {
-      const { spec, metadata } = JSON.parse(readFileSync(join(registered, file), "utf8")) as {
-        spec: { serviceAccount: string };
-        metadata: { annotations: Record<string, string> };
-      };
-      const registeredBy = Number(metadata.annotations[pidAnnotation]);
-      writeCredential(folder, { ...factsOf(spec.serviceAccount, sockets), registeredBy });
+    if (file === undefined) {
+      rmSync(folder, { recursive: true, force: true });
+      return;
     }
+    const { spec, metadata } = JSON.parse(readFileSync(join(registered, file), "utf8")) as {
+      spec: { serviceAccount: string };
+      metadata: { annotations: Record<string, string> };
+    };
+    const registeredBy = Number(metadata.annotations[pidAnnotation]);
+    if (registrantIn(folder) === registeredBy) return;
+    rmSync(folder, { recursive: true, force: true });
+    writeCredential(folder, { ...factsOf(spec.serviceAccount, sockets), registeredBy });
   };
   const watcher = watch(registered, look);
   return { stop: () => watcher.close() };
