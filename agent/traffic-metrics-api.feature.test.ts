@@ -3,13 +3,14 @@
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { get } from "node:https";
-import { createServer as createTcpServer, type AddressInfo } from "node:net";
+import type { AddressInfo } from "node:net";
 import { networkInterfaces, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../shared/clock.ts";
 import type { ClusterName } from "../shared/ids.ts";
 import { jsonLog } from "../shared/log.ts";
+import { ownGround } from "../shared/testing/ground.ts";
 import { createClient, type KubeClient } from "./kube/client.ts";
 import { openConnection } from "./kube/connection.ts";
 import type { JsonObject } from "./kube/json.ts";
@@ -49,14 +50,6 @@ function answerQuery(): Server {
 async function portOf(server: Server): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return (server.address() as AddressInfo).port;
-}
-
-async function freePort(): Promise<number> {
-  const server = createTcpServer();
-  await new Promise<void>((resolve) => server.listen(0, resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 function deployment(name: string, app: string): JsonObject {
@@ -109,7 +102,7 @@ describe.skipIf(programs === undefined || address === undefined)("TrafficMetrics
     api = await startApiServer(withAggregation(programs!, directory));
     client = createClient(await openConnection({ kind: "kubeconfig", path: api.kubeconfig() }, systemClock));
     prometheus = answerQuery();
-    const apiPort = await freePort();
+    const apiPort = await (await ownGround()).port();
     for (const name of ["shop", system])
       await client.create({ resource: namespaces }, { apiVersion: "v1", kind: "Namespace", metadata: { name } });
     for (const [resource, namespace, body] of serviceObjects(apiPort))

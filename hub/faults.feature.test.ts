@@ -3,12 +3,12 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { cp, readFile, rm } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 import type { WatchEvent, WireRecord } from "../shared/grpc/fleet-messages.ts";
 import { readFleetError } from "../shared/grpc/fleet-status.ts";
+import { ownGround } from "../shared/testing/ground.ts";
 import { askOperator } from "./operator-client.ts";
 import {
   anonymousClient,
@@ -45,15 +45,6 @@ function totals(events: readonly WatchEvent[]): Map<string, number> {
     found.set(name, ports[0]?.total ?? 0);
   }
   return found;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 async function redisPid(dataDir: string): Promise<number> {
@@ -119,7 +110,7 @@ describe("kill -9", () => {
     async () => {
       const dataDir = await makeDataDir();
       cleanups.push(() => rm(dataDir, { recursive: true, force: true }));
-      const port = await freePort();
+      const port = await (await ownGround()).port();
       const first = await spawnHub(dataDir, port);
       const west = await joinByOperator(dataDir, first.address, "west");
       const east = await joinByOperator(dataDir, first.address, "east");

@@ -11,10 +11,11 @@ import { capturedLog } from "../../hub/testing/redis.ts";
 import { systemClock } from "../../shared/clock.ts";
 import { eventually } from "../hub/testing/eventually.ts";
 import type { Problem } from "../../shared/result.ts";
+import { ownGround } from "../../shared/testing/ground.ts";
 import { registrationFile } from "./credential-folder.ts";
 import { parseLoopbackRange } from "./loopback-range.ts";
 import { openSiteSource, type SiteSource } from "./site-source.ts";
-import { exportManifest, freePort, makeSiteFolder, workloadManifest, type SiteFolder } from "./testing/site-folder.ts";
+import { exportManifest, makeSiteFolder, workloadManifest, type SiteFolder } from "./testing/site-folder.ts";
 
 let folder: SiteFolder;
 let stops: (() => Promise<unknown>)[];
@@ -287,7 +288,7 @@ describe("a workload with a health check", () => {
     workloadManifest("cart", `  healthCheck: { ${spec}, intervalMs: 50, timeoutMs: 500 }\n`);
 
   it("is not told of before it was asked, is out when its application dies, and back when it answers again", async () => {
-    const port = await freePort();
+    const port = await (await ownGround()).port();
     const { names } = await open();
     await folder.write("a.yaml", check(`tcp: true, port: ${port}`));
     await eventually(() => names() === "cart (not ready)");

@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { ClusterName } from "../../shared/ids.ts";
+import { ownGround } from "../../shared/testing/ground.ts";
 import { bootstrapConfig, bootstrapFiles } from "./bootstrap.ts";
 import { boundProxy } from "./bound-proxy.ts";
 import type { ProxyTrust } from "./proxy.ts";
@@ -16,13 +17,14 @@ import { testFleet } from "./testing/certificates.ts";
 import { eventually, findEnvoy, start, type Running } from "./testing/envoy.ts";
 import { fleetDomain } from "./testing/mesh-case.ts";
 
-const AGENT_PORT = 28200;
-const BEHIND_PORT = 28206;
-const ADMIN_PORT = 28201;
-const METRICS_PORT = 28202;
-const READINESS_PORT = 28203;
-const APPLICATION_PORT = 28204;
-const PROBE_PORT = 28205;
+const ground = await ownGround();
+const AGENT_PORT = await ground.port();
+const BEHIND_PORT = await ground.port();
+const ADMIN_PORT = await ground.port();
+const METRICS_PORT = await ground.port();
+const READINESS_PORT = await ground.port();
+const APPLICATION_PORT = await ground.port();
+const PROBE_PORT = await ground.port();
 
 // generous: on a busy machine a proxy takes seconds to start; what has a bar asserts it itself
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });

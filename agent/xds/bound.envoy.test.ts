@@ -10,23 +10,26 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { BoundMember } from "./testing/bound-member.ts";
 import { testFleet, type TestFleet } from "./testing/certificates.ts";
+import { ownGround } from "../../shared/testing/ground.ts";
 import { eventually, findEnvoy, start, type Running } from "./testing/envoy.ts";
 import { fleetDomain } from "./testing/mesh-case.ts";
 
-const RANGE = "127.80.0.0";
-const [APPLICATION, DATABASE, OUTSIDE] = [28391, 28392, 28393];
+const ground = await ownGround();
+const { net } = ground;
+const RANGE = `${net}.0.0`;
+const [APPLICATION, DATABASE, OUTSIDE] = [await ground.port(), await ground.port(), await ground.port()];
 
 const services = `
 services:
   - name: cart
-    vips: [127.80.0.1]
+    vips: [${net}.0.1]
     ports:
-      - { port: 80, local: [{ address: 127.80.32.0 }] }
-      - { port: 8080, local: [{ address: 127.80.32.0 }] }
-      - { port: 5432, protocol: tcp, local: [{ address: 127.80.32.0, port: 9000 }] }
-      - { port: 3306, protocol: tcp-server-first, local: [{ address: 127.80.32.0, port: 9100 }] }
-  - { name: open, scope: fleet, vips: [127.80.0.2], ports: [{ port: 8080, identities: [east/shop/cart], local: [{ address: 127.80.32.0 }] }] }
-  - { name: secret, vips: [127.80.0.3], ports: [{ port: 8080, local: [{ address: 127.80.32.0, serviceAccount: secret }] }] }
+      - { port: 80, local: [{ address: ${net}.32.0 }] }
+      - { port: 8080, local: [{ address: ${net}.32.0 }] }
+      - { port: 5432, protocol: tcp, local: [{ address: ${net}.32.0, port: 9000 }] }
+      - { port: 3306, protocol: tcp-server-first, local: [{ address: ${net}.32.0, port: 9100 }] }
+  - { name: open, scope: fleet, vips: [${net}.0.2], ports: [{ port: 8080, identities: [east/shop/cart], local: [{ address: ${net}.32.0 }] }] }
+  - { name: secret, vips: [${net}.0.3], ports: [{ port: 8080, local: [{ address: ${net}.32.0, serviceAccount: secret }] }] }
 `;
 const granted = `${services}
 grants:
@@ -92,13 +95,13 @@ describe.skipIf(envoy === "")("sidecars that bind instead of being redirected to
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), "isthmus-bound-"));
     fleet = testFleet(dir, fleetDomain);
-    front = member("front", "127.80.16.0");
-    cart = member("cart", "127.80.32.0", [
+    front = member("front", `${net}.16.0`);
+    cart = member("cart", `${net}.32.0`, [
       { port: 8080, address: "127.0.0.1", applicationPort: APPLICATION },
       { port: 9000, address: "127.0.0.1", applicationPort: DATABASE },
       { port: 9100, address: "127.0.0.1", applicationPort: DATABASE },
     ]);
-    stranger = member("stranger", "127.80.48.0");
+    stranger = member("stranger", `${net}.48.0`);
     for (const one of [front, cart, stranger]) one.configure(granted);
     await Promise.all([
       ...[front, cart, stranger].map((one) => one.startProxy()),
@@ -130,7 +133,7 @@ describe.skipIf(envoy === "")("sidecars that bind instead of being redirected to
   });
 
   it("a service answers on its loopback address, and sees who calls", async () => {
-    const answer = await front.directly("http://127.80.16.1:8080/items");
+    const answer = await front.directly(`http://${net}.16.1:8080/items`);
     expect(answer).toMatchObject({ status: 200 });
     expect(seenBy(answer.text).xfcc).toMatch(callerOfFront);
   });
@@ -160,10 +163,10 @@ describe.skipIf(envoy === "")("sidecars that bind instead of being redirected to
 
   it("bytes reach a TCP service on its loopback address and through a tunnel, whoever speaks first", async () => {
     const echoed = "welcome\nhello";
-    expect(await conversation("127.80.16.1", 5432, "hello", echoed)).toBe(echoed);
-    expect(await conversation("127.80.16.1", 3306, "", "welcome\n")).toBe("welcome\n");
+    expect(await conversation(`${net}.16.1`, 5432, "hello", echoed)).toBe(echoed);
+    expect(await conversation(`${net}.16.1`, 3306, "", "welcome\n")).toBe("welcome\n");
     const open = "CONNECT cart.shop:5432 HTTP/1.1\r\nhost: cart.shop:5432\r\n\r\n";
-    const tunnelled = await conversation("127.80.16.0", 15001, `${open}hello`, "hello");
+    const tunnelled = await conversation(`${net}.16.0`, 15001, `${open}hello`, "hello");
     expect(tunnelled).toMatch(/^HTTP\/1\.1 200 /);
     expect(tunnelled.endsWith(echoed)).toBe(true);
   });
@@ -191,18 +194,18 @@ describe.skipIf(envoy === "")("sidecars that bind instead of being redirected to
     expect(own.text).toContain("isthmus: no route");
     for (const answer of [
       await stranger.byProxy("http://open.shop.svc.clusterset.local:8080/items"),
-      await stranger.directly("http://127.80.48.2:8080/items"),
+      await stranger.directly(`http://${net}.48.2:8080/items`),
     ]) {
       expect(answer).toMatchObject({ status: 403 });
       expect(answer.text).toContain("no TrafficTarget lets spiffe://east.acme.mesh/ns/shop/sa/stranger");
     }
     const tunnel = "CONNECT cart.shop:5432 HTTP/1.1\r\nhost: cart.shop:5432\r\n\r\n";
-    expect(await conversation("127.80.48.0", 15001, tunnel, "\r\n\r\n")).toMatch(/^HTTP\/1\.1 403 /);
-    await expect(conversation("127.80.48.1", 5432, "hello", "hello")).rejects.toThrow("ECONNREFUSED");
+    expect(await conversation(`${net}.48.0`, 15001, tunnel, "\r\n\r\n")).toMatch(/^HTTP\/1\.1 403 /);
+    await expect(conversation(`${net}.48.1`, 5432, "hello", "hello")).rejects.toThrow("ECONNREFUSED");
   });
 
   it("a caller without a sidecar is told that it needs one", async () => {
-    const answer = await front.directly("http://127.80.32.0:8080/items");
+    const answer = await front.directly(`http://${net}.32.0:8080/items`);
     expect(answer).toMatchObject({ status: 403 });
     expect(answer.text).toContain("mutual TLS");
   });
@@ -257,7 +260,7 @@ describe.skipIf(envoy === "")("sidecars that bind instead of being redirected to
   });
 
   it("a tunnel passes by an endpoint that takes no connections", async () => {
-    const oneDead = granted.replaceAll("port: 9000 }]", "port: 9000 }, { address: 127.80.32.9, port: 9000 }]");
+    const oneDead = granted.replaceAll("port: 9000 }]", `port: 9000 }, { address: ${net}.32.9, port: 9000 }]`);
     expect(oneDead).not.toBe(granted);
     front.configure(oneDead);
     try {
@@ -267,7 +270,7 @@ describe.skipIf(envoy === "")("sidecars that bind instead of being redirected to
       );
       const open = "CONNECT cart.shop:5432 HTTP/1.1\r\nhost: cart.shop:5432\r\n\r\n";
       for (let tunnel = 0; tunnel < 6; tunnel += 1) {
-        const opened = await conversation("127.80.16.0", 15001, `${open}hello`, "hello");
+        const opened = await conversation(`${net}.16.0`, 15001, `${open}hello`, "hello");
         expect(opened.endsWith("welcome\nhello")).toBe(true);
       }
     } finally {
@@ -278,7 +281,7 @@ describe.skipIf(envoy === "")("sidecars that bind instead of being redirected to
   it("an https address outside the mesh is not called in plaintext: it needs a tunnel", async () => {
     const host = `localhost:${OUTSIDE}`;
     const asked = `GET https://${host}/ HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`;
-    const answer = await conversation("127.80.16.0", 15001, asked, "CONNECT");
+    const answer = await conversation(`${net}.16.0`, 15001, asked, "CONNECT");
     expect(answer).toMatch(/^HTTP\/1\.1 400 /);
     expect(answer).toContain("tunnel (CONNECT)");
   });
@@ -291,14 +294,14 @@ describe.skipIf(envoy === "")("sidecars that bind instead of being redirected to
       expect(await front.byProxy(url)).toEqual({ status: 200, text: "outside 1.1 isthmus" });
       // what is inside a tunnel is nobody else's to read
       expect(await front.byProxy("-p", url)).toEqual({ status: 200, text: "outside " });
-      expect(await front.byProxy("http://127.80.16.0:15001/")).toMatchObject({ status: 508 });
+      expect(await front.byProxy(`http://${net}.16.0:15001/`)).toMatchObject({ status: 508 });
     } finally {
       await new Promise((resolve) => outside.close(resolve));
     }
   });
 
   it("a second proxy that claims an address is refused it, and what the first has stays its own", async () => {
-    const claims = member("claims", "127.80.32.0", cart.bound.applications);
+    const claims = member("claims", `${net}.32.0`, cart.bound.applications);
     claims.configure(granted);
     try {
       await claims.startProxy();

@@ -8,14 +8,16 @@ import type { ClusterName, FleetDomain, TrustDomain } from "../../shared/ids.ts"
 import { certificatePem, chainPem } from "../../shared/pki/pem.ts";
 import { clusterCaTemplate, rootTemplate, workloadTemplate } from "../../shared/pki/template.ts";
 import { hourMs, makeCa, mint, validFor, type TestCa } from "../../shared/pki/testing/fleet-pki.ts";
+import { ownGround } from "../../shared/testing/ground.ts";
 import type { Shown } from "../../shared/pki/testing/wrong-certificates.ts";
 import { foreignAlpn, meshAlpn } from "./tls.ts";
 import { BoundMember } from "./testing/bound-member.ts";
-import { findEnvoy, start, type Running } from "./testing/envoy.ts";
+import { eventually, findEnvoy, start, type Running } from "./testing/envoy.ts";
 import { asCaller } from "./testing/tls-caller.ts";
 
-const CART = "127.84.32.0";
-const APPLICATION = 28591;
+const ground = await ownGround();
+const CART = `${ground.net}.32.0`;
+const APPLICATION = await ground.port();
 const [acme, beta] = ["acme.mesh" as FleetDomain, "beta.mesh" as FleetDomain];
 const east = "east" as ClusterName;
 
@@ -71,7 +73,7 @@ describe.skipIf(envoy === "")("a server that another fleet may call", () => {
       applications: [{ port: 8080, address: "127.0.0.1", applicationPort: APPLICATION }],
       inboundAddresses: [CART],
       httpProxy: { address: CART, port: 15001 },
-      loopback: { rangeStart: "127.84.0.0", blockStart: CART },
+      loopback: { rangeStart: `${ground.net}.0.0`, blockStart: CART },
       lowestPort: 1024,
     };
     cart = new BoundMember({ name: "cart", bound, dir, envoy, trust });
@@ -86,6 +88,9 @@ grants: [{ name: web, from: [east/shop/web, east.beta.mesh/shop/web], to: shop/c
       String(APPLICATION),
       "cart",
     ]);
+    await eventually("the application listens", () =>
+      Promise.resolve(application.log().includes("listening") || undefined),
+    );
     await cart.startProxy();
   });
 

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ClusterName } from "../../shared/ids.ts";
+import { ownGround } from "../../shared/testing/ground.ts";
 import { bootstrapConfig, bootstrapFiles, type BootstrapOptions } from "./bootstrap.ts";
 import type { ProxyTrust } from "./proxy.ts";
 import { testFleet } from "./testing/certificates.ts";
@@ -13,7 +14,7 @@ import { fedFromFiles, writeResources } from "./testing/file-xds.ts";
 import { fleetDomain, readCase } from "./testing/mesh-case.ts";
 import { translate } from "./translate.ts";
 
-const ADMIN_PORT = 28100;
+const ADMIN_PORT = await (await ownGround()).port();
 const found = findEnvoy();
 const envoy = "path" in found ? found.path : "";
 const testdata = join(import.meta.dirname, "testdata");

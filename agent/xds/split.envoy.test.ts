@@ -6,24 +6,26 @@ import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { freePort } from "../ads/testing/proxy.ts";
+import { ownGround } from "../../shared/testing/ground.ts";
 import { BoundMember } from "./testing/bound-member.ts";
 import { testFleet } from "./testing/certificates.ts";
 import { eventually, findEnvoy, start, type Running } from "./testing/envoy.ts";
 import { fleetDomain } from "./testing/mesh-case.ts";
 
-const RANGE = "127.81.0.0";
-const [FRONT, V1, V2] = ["127.81.16.0", "127.81.32.0", "127.81.48.0"];
+const ground = await ownGround();
+const { net } = ground;
+const RANGE = `${net}.0.0`;
+const [FRONT, V1, V2] = [`${net}.16.0`, `${net}.32.0`, `${net}.48.0`];
 const URL = "http://cart.shop:8080/items";
 
 const services = `
 services:
-  - { name: cart, vips: [127.81.0.1], ports: [{ port: 8080 }, { port: 5432, protocol: tcp }] }
+  - { name: cart, vips: [${net}.0.1], ports: [{ port: 8080 }, { port: 5432, protocol: tcp }] }
   - name: v1
-    vips: [127.81.0.2]
+    vips: [${net}.0.2]
     ports: [{ port: 8080, local: [{ address: ${V1}, serviceAccount: v1 }] }, { port: 5432, protocol: tcp, local: [{ address: ${V1}, port: 9000, serviceAccount: v1 }] }]
   - name: v2
-    vips: [127.81.0.3]
+    vips: [${net}.0.3]
     ports: [{ port: 8080, local: [{ address: ${V2}, serviceAccount: v2 }] }, { port: 5432, protocol: tcp, local: [{ address: ${V2}, port: 9000, serviceAccount: v2 }] }]
 `;
 const grant = (version: string) => `
@@ -97,7 +99,7 @@ async function untilServedBy(...versions: readonly ("v1" | "v2")[]): Promise<voi
 /** A TCP connection to the root, and the version that greeted it. */
 function connection(): Promise<{ readonly socket: Socket; readonly version: string }> {
   return new Promise((resolve, reject) => {
-    const socket = connect(5432, "127.81.16.1");
+    const socket = connect(5432, `${net}.16.1`);
     socket.setTimeout(5000, () => socket.destroy(new Error("no greeting")));
     socket.on("error", reject);
     socket.once("data", (greeting: Buffer) => resolve({ socket, version: greeting.toString().trim() }));
@@ -131,7 +133,7 @@ describe.skipIf(envoy === "")("a split of a service", () => {
       return new BoundMember({ name, bound, dir, envoy, trust: fleet.svid("east", "shop", name) });
     };
     front = member("front", FRONT);
-    const [http1, tcp1, http2, tcp2] = await Promise.all([freePort(), freePort(), freePort(), freePort()]);
+    const [http1, tcp1, http2, tcp2] = await Promise.all([ground.port(), ground.port(), ground.port(), ground.port()]);
     members = [front, member("v1", V1, http1, tcp1), member("v2", V2, http2, tcp2)];
     configure(split(1, 0));
     await Promise.all([
@@ -178,7 +180,7 @@ describe.skipIf(envoy === "")("a split of a service", () => {
   });
 
   it("fails over inside the share of a version: an endpoint that is gone costs no request, and the other version nothing", async () => {
-    const gone = `{ address: 127.81.64.0, serviceAccount: v2 }`;
+    const gone = `{ address: ${net}.64.0, serviceAccount: v2 }`;
     const withGone = services.replace(
       `ports: [{ port: 8080, local: [{ address: ${V2}`,
       `ports: [{ port: 8080, local: [${gone}, { address: ${V2}`,

@@ -10,29 +10,34 @@ import { BoundMember } from "../../agent/xds/testing/bound-member.ts";
 import { testFleet, type TestFleet } from "../../agent/xds/testing/certificates.ts";
 import { eventually, findEnvoy, skipReason, start, type Running } from "../../agent/xds/testing/envoy.ts";
 import { fleetDomain } from "../../agent/xds/testing/mesh-case.ts";
+import { ownGround } from "../../shared/testing/ground.ts";
 import { startWorkloadDns, DNS_PORT, type WorkloadDns } from "../workload/dns.ts";
 import { openRedirect, type Redirect } from "./redirect.ts";
 import { planOf } from "./testing/plan.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 120_000 });
 
-const RANGE = "127.96.0.0";
-const range = `${RANGE}/12`;
-const [FRONT, CART] = ["127.96.16.0", "127.96.32.0"];
-const [APPLICATION, OUTSIDE] = [28_491, 28_493];
+const ground = await ownGround();
+const { net } = ground;
+const RANGE = `${net}.0.0`;
+const range = `${RANGE}/16`;
+const [FRONT, CART] = [`${net}.16.0`, `${net}.32.0`];
+/** Of a redirect that leads nowhere. */
+const NOWHERE = `${net}.48.0`;
+const [APPLICATION, OUTSIDE, OWN] = [await ground.port(), await ground.port(), await ground.port()];
 
 const mesh = `
 services:
   - name: cart
-    vips: [127.96.0.1]
+    vips: [${net}.0.1]
     ports:
       - { port: 80, local: [{ address: ${CART} }] }
       - { port: 8080, local: [{ address: ${CART} }] }
-  - { name: secret, vips: [127.96.0.3], ports: [{ port: 8080, local: [{ address: ${CART}, serviceAccount: secret }] }] }
+  - { name: secret, vips: [${net}.0.3], ports: [{ port: 8080, local: [{ address: ${CART}, serviceAccount: secret }] }] }
 grants:
   - { name: front-to-cart, from: [east/shop/front], to: shop/cart, http: [{ pathRegex: /items }] }
 `;
-const hosts = `127.96.16.1 cart.shop.svc.cluster.local cart.shop\n127.96.16.3 secret.shop.svc.cluster.local\n`;
+const hosts = `${net}.16.1 cart.shop.svc.cluster.local cart.shop\n${net}.16.3 secret.shop.svc.cluster.local\n`;
 
 function cannot(): string | undefined {
   if (process.getuid?.() !== 0) return "not root: a redirect needs it";
@@ -139,7 +144,7 @@ describe.skipIf(reason !== undefined)("a program whose connections are redirecte
   it.each([
     ["by its name", "http://cart.shop.svc.cluster.local:8080/items"],
     ["by its short name", "http://cart.shop:8080/items"],
-    ["by its address", "http://127.96.16.1:8080/items"],
+    ["by its address", `http://${net}.16.1:8080/items`],
     ["on a port that no program without a privilege may bind", "http://cart.shop.svc.cluster.local/items"],
   ])("reaches a service %s, and the server sees who calls", async (_how, url) => {
     const answer = await called(url);
@@ -150,7 +155,7 @@ describe.skipIf(reason !== undefined)("a program whose connections are redirecte
   it.each([
     ["a path that no grant names", "http://cart.shop:8080/admin", "no TrafficTarget lets spiffe://"],
     ["a service that it may not call", "http://secret.shop.svc.cluster.local:8080/items", "isthmus: no route"],
-    ["a service by an address of another workload's", "http://127.96.32.1:8080/items", "isthmus: no route"],
+    ["a service by an address of another workload's", `http://${net}.32.1:8080/items`, "isthmus: no route"],
     ["another workload past the service", `http://${CART}:8080/items`, "isthmus: no route"],
     ["another workload's proxy", `http://${CART}:15001/items`, "isthmus: no route"],
   ])("is refused %s, with the reason", async (_what, url, text) => {
@@ -183,10 +188,10 @@ describe.skipIf(reason !== undefined)("a program whose connections are redirecte
   );
 
   it("has its addresses and its proxy to itself: no other process of the machine can call in its name", async () => {
-    expect(await front.directly("http://127.96.16.1:8080/items")).toMatchObject({ status: 0 });
+    expect(await front.directly(`http://${net}.16.1:8080/items`)).toMatchObject({ status: 0 });
     expect(await front.byProxy("http://cart.shop/items")).toMatchObject({ status: 0 });
     // the sidecar that nobody redirects to is as open as it was
-    expect(await cart.directly("http://127.96.32.0:15001/")).not.toMatchObject({ status: 0 });
+    expect(await cart.directly(`http://${net}.32.0:15001/`)).not.toMatchObject({ status: 0 });
   });
 });
 
@@ -218,7 +223,7 @@ it.skipIf(reason !== undefined)(
 );
 
 describe.skipIf(reason !== undefined)("the program's own port", () => {
-  const port = 28_495;
+  const port = OWN;
   const serve = `require("node:http").createServer((_request, response) => response.end("here")).listen(${port}, "0.0.0.0", () => console.log("listening"))`;
   const asUser = (uid: string, url: string) => [
     "setpriv",
@@ -235,7 +240,7 @@ describe.skipIf(reason !== undefined)("the program's own port", () => {
   it("is reached by its sidecar, itself and the agent alone, on whatever address", async () => {
     const redirect = await openRedirect();
     const applications = [{ port: 8080, address: "127.0.0.1", applicationPort: port }];
-    const plan = planOf("127.97.0.0");
+    const plan = planOf(NOWHERE);
     const agent = { uid: 65_533, address: "127.0.0.1" };
     await redirect.enforce({ ...plan, agent, sidecar: { ...plan.sidecar, applications } });
     const program = start(redirect.applicationCommand([process.execPath, "-e", serve]));
@@ -261,7 +266,7 @@ describe.skipIf(reason !== undefined)("a run", () => {
 
   it("that ends takes what its program left running with it, and leaves neither rules nor groups", async () => {
     const redirect = await openRedirect();
-    await redirect.enforce(planOf("127.97.0.0"));
+    await redirect.enforce(planOf(NOWHERE));
     const pid = lingering(redirect);
     await eventually("it is in the group", () => Promise.resolve(isRedirected(pid) || undefined));
     expect(own(process.pid)).not.toEqual([]);
@@ -271,7 +276,7 @@ describe.skipIf(reason !== undefined)("a run", () => {
   });
 
   it("that was killed keeps its program redirected until the next run takes program, rules and groups away", async () => {
-    const killed = start([process.execPath, join(import.meta.dirname, "testing/killed-run.ts"), "127.97.0.0"]);
+    const killed = start([process.execPath, join(import.meta.dirname, "testing/killed-run.ts"), NOWHERE]);
     await eventually("the redirect", () => Promise.resolve(killed.log().includes("in force") || undefined));
     const pid = Number(/in force (\d+)/.exec(killed.log())?.[1]);
     process.kill(killed.pid, "SIGKILL");

@@ -3,12 +3,14 @@ import { Resolver } from "node:dns/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { ownGround } from "../../shared/testing/ground.ts";
 import { startDns } from "../dns/server.ts";
 import { parseHosts } from "../dns/zone.ts";
 import { DNS_PORT, startWorkloadDns, type WorkloadDns } from "./dns.ts";
 import { factsOf } from "./testing/stand-in.ts";
 
-const block = "127.81.16.0";
+const { net } = await ownGround();
+const block = `${net}.16.0`;
 let dir = "";
 let dns: WorkloadDns | undefined;
 
@@ -22,7 +24,7 @@ async function start(blockStart: string): Promise<readonly string[]> {
   const said: string[] = [];
   const { sidecar } = factsOf("cart", { inbound: 1, application: 2, httpProxy: 3 });
   if (sidecar === undefined) throw new Error("the facts of a workload have a sidecar");
-  const loopback = { rangeStart: "127.81.0.0", blockStart };
+  const loopback = { rangeStart: `${net}.0.0`, blockStart };
   dns = await startWorkloadDns(
     { dir, sidecar: { ...sidecar, loopback } },
     { forward: false, overIpv6: false },
@@ -32,12 +34,12 @@ async function start(blockStart: string): Promise<readonly string[]> {
 }
 
 it("a workload's names are answered on its own block's first address, by any user", async () => {
-  writeFileSync(join(dir, "hosts"), "127.81.16.1 cart.shop.svc.cluster.local\n");
+  writeFileSync(join(dir, "hosts"), `${net}.16.1 cart.shop.svc.cluster.local\n`);
   expect(await start(block)).toEqual([]);
   expect(dns?.at[0]).toEqual({ address: block, port: DNS_PORT });
   const resolver = new Resolver();
   resolver.setServers([`${block}:${DNS_PORT}`]);
-  expect(await resolver.resolve4("cart.shop.svc.cluster.local")).toEqual(["127.81.16.1"]);
+  expect(await resolver.resolve4("cart.shop.svc.cluster.local")).toEqual([`${net}.16.1`]);
 });
 
 it("a port that another program has is said, and is no reason to stop", async () => {

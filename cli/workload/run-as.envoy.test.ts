@@ -15,6 +15,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { systemClock } from "../../shared/clock.ts";
+import { ownGround } from "../../shared/testing/ground.ts";
 import { findEnvoy, skipReason } from "../../agent/xds/testing/envoy.ts";
 import { parseRunOptions } from "./options.ts";
 import { parsePasswd } from "./run-as.ts";
@@ -31,8 +32,13 @@ const nobody = parsePasswd(
     .split("\n")
     .find((line) => line.startsWith("nobody:")) ?? "",
 );
-const sockets = { inbound: 28_591, application: 28_592, httpProxy: 28_593 };
-const block = "127.98.16.0";
+const ground = await ownGround();
+const sockets = {
+  inbound: await ground.port(),
+  application: await ground.port(),
+  httpProxy: await ground.port(),
+};
+const block = `${ground.net}.16.0`;
 
 let dir = "";
 let credential = "";
@@ -46,8 +52,8 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 /** As the site's agent makes it for `spec.user`. */
 function credentialOfNobody(): void {
   const facts = factsOf("cart", sockets);
-  const redirect = { address: "127.0.0.1", port: sockets.httpProxy, range: "127.98.0.0/16" };
-  const loopback = { rangeStart: "127.98.0.0", blockStart: block };
+  const redirect = { address: "127.0.0.1", port: sockets.httpProxy, range: `${ground.net}.0.0/16` };
+  const loopback = { rangeStart: `${ground.net}.0.0`, blockStart: block };
   writeCredential(credential, {
     ...facts,
     ...(facts.sidecar && { sidecar: { ...facts.sidecar, loopback, redirect } }),

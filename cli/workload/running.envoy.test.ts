@@ -10,13 +10,14 @@ import {
   writeFileSync,
 } from "node:fs";
 import { Agent, request } from "node:http";
-import { createServer, type AddressInfo, type Server } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { systemClock, type Clock } from "../../shared/clock.ts";
 import type { UserError } from "../../shared/errors.ts";
+import { ownGround } from "../../shared/testing/ground.ts";
 import { registrationFile, workloadFolder } from "../../agent/site/credential-folder.ts";
 import { findEnvoy } from "../../agent/xds/testing/envoy.ts";
 import { parseRunOptions } from "./options.ts";
@@ -36,26 +37,14 @@ let agent: { stop(): void } | undefined;
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), "ist-run-"));
-  const [inbound = 0, own = 0, httpProxy = 0] = await freePorts(3);
-  sockets = { inbound, application: own, httpProxy };
+  const ground = await ownGround();
+  sockets = { inbound: await ground.port(), application: await ground.port(), httpProxy: await ground.port() };
 });
 afterEach(() => {
   agent?.stop();
   agent = undefined;
   rmSync(dir, { recursive: true, force: true });
 });
-
-async function freePorts(count: number): Promise<readonly number[]> {
-  const servers = Array.from({ length: count }, () => createServer());
-  await Promise.all(servers.map(listening));
-  const ports = servers.map((server) => (server.address() as AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
-  return ports;
-}
-
-function listening(server: Server): Promise<void> {
-  return new Promise((done) => server.listen(0, "127.0.0.1", done));
-}
 
 interface Ran {
   readonly status: Promise<number>;

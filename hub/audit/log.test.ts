@@ -1,5 +1,5 @@
 // The audit log on a real disk: what it keeps, what it refuses, and what a crash may leave.
-import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, readFile, readlink, realpath, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -11,7 +11,7 @@ import { auditFileName, openAuditLog, readAudit } from "./log.ts";
 let folder: string;
 let path: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), "isthmus-audit-"));
+  folder = await realpath(await mkdtemp(join(tmpdir(), "isthmus-audit-")));
   path = join(folder, auditFileName);
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
@@ -24,6 +24,13 @@ async function written(...clusters: readonly string[]): Promise<void> {
   const log = await openAuditLog(folder, systemClock, capturedLog());
   for (const cluster of clusters) await log.record(revocation(cluster));
   await log.close();
+}
+
+/** How often this process has the file open. */
+async function opened(file: string): Promise<number> {
+  const open = await readdir("/proc/self/fd");
+  const targets = await Promise.all(open.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => "")));
+  return targets.filter((target) => target === file).length;
 }
 
 async function subjects(): Promise<readonly string[]> {
@@ -77,6 +84,7 @@ describe("the audit log", () => {
         .join(""),
     );
     await expect(openAuditLog(folder, systemClock, capturedLog())).rejects.toThrow(finding);
+    expect(await opened(path)).toBe(0);
     await expect(subjects()).rejects.toMatchObject({ code: "ISTHMUS_AUDIT_BROKEN" });
   });
 });

@@ -1,6 +1,7 @@
 // `<data>/audit.jsonl`: one line an entry, only ever appended, on disk before its action is answered. Opened once by hub/main.ts.
 // A line that a crash cut short was never acknowledged: it is taken away at the next start. Anything else that does not
 // follow the chain stops the hub, for then somebody changed the past.
+import { once } from "node:events";
 import { createReadStream } from "node:fs";
 import { open, stat, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
@@ -32,9 +33,14 @@ export async function openAuditLog(dataDir: string, clock: Clock, log: Log): Pro
   const file = await open(path, "a+", 0o600).catch((cause: unknown) => {
     throw unwritable(path, cause);
   });
-  const { head, bytes } = await checkedEnd(path);
-  await file.truncate(bytes);
-  return new RunningLog({ file, path, clock, log, head, bytes });
+  try {
+    const { head, bytes } = await checkedEnd(path);
+    await file.truncate(bytes);
+    return new RunningLog({ file, path, clock, log, head, bytes });
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
 }
 
 interface Waiting {
@@ -150,10 +156,17 @@ async function checkedEnd(path: string): Promise<{ readonly head: ChainHead; rea
 /** Lines that end in a newline; a last one without it is left out. */
 async function* wholeLines(path: string): AsyncGenerator<{ readonly text: string; readonly endByte: number }, void> {
   const { size } = await stat(path);
+  const input = createReadStream(path, { encoding: "utf8" });
   let endByte = 0;
-  for await (const text of createInterface({ input: createReadStream(path, { encoding: "utf8" }) })) {
-    endByte += Buffer.byteLength(text) + 1;
-    if (endByte <= size) yield { text, endByte };
+  try {
+    for await (const text of createInterface({ input })) {
+      endByte += Buffer.byteLength(text) + 1;
+      if (endByte <= size) yield { text, endByte };
+    }
+  } finally {
+    // who stops in the middle leaves the interface, which does not close what it reads
+    input.destroy();
+    if (!input.closed) await once(input, "close");
   }
 }
 

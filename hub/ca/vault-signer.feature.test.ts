@@ -3,7 +3,6 @@
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -14,6 +13,7 @@ import { generateKeyPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
 import { parseChainPem } from "../../shared/pki/pem.ts";
 import { clusterCaTemplate } from "../../shared/pki/template.ts";
 import { factsOf } from "../../shared/pki/testing/fleet-pki.ts";
+import { ownGround } from "../../shared/testing/ground.ts";
 import { issuingCas } from "./issuing-ca.ts";
 import type { VaultPlace } from "./issuers-file.ts";
 import { createKeyStore } from "./key-store.ts";
@@ -39,15 +39,6 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
 describe.skipIf(program === undefined)(`a real ${program ?? "OpenBao or Vault is not on PATH"}`, () => {
   let child: ChildProcess;
   let place: VaultPlace;
@@ -61,7 +52,7 @@ describe.skipIf(program === undefined)(`a real ${program ?? "OpenBao or Vault is
   };
 
   beforeAll(async () => {
-    const port = await freePort();
+    const port = await (await ownGround()).port();
     const args = ["server", "-dev-tls", `-dev-tls-cert-dir=${folder}`, "-dev-root-token-id=root"];
     child = spawn(program ?? "", [...args, `-dev-listen-address=127.0.0.1:${port}`], {
       stdio: ["ignore", "pipe", "pipe"],

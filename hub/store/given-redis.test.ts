@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../shared/clock.ts";
 import { UserError } from "../../shared/errors.ts";
 import { parseFleetDomain } from "../../shared/ids.ts";
+import { ownGround } from "../../shared/testing/ground.ts";
 import { capturedLog } from "../testing/redis.ts";
 import { startEmbeddedRedis } from "./embedded-redis.ts";
 import { openStore, type Store } from "./open-store.ts";
@@ -20,15 +21,6 @@ let redis: ChildProcess;
 let tlsPort: number;
 let plainPort: number;
 const ca = () => join(folder, "ca.pem");
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 function makeCertificate(): void {
   const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "ignore" });
@@ -52,7 +44,7 @@ const hubUser = "user hub on >secret ~isthmus:{acme.mesh}:* &* +@all -@dangerous
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "isthmus-redis-"));
   makeCertificate();
-  [tlsPort, plainPort] = [await freePort(), await freePort()];
+  [tlsPort, plainPort] = [await (await ownGround()).port(), await (await ownGround()).port()];
   const config = [
     `port ${plainPort}`,
     `tls-port ${tlsPort}`,
@@ -132,7 +124,8 @@ describe("a Redis given by URL", () => {
     { name: "that speaks no TLS there", at: () => `localhost:${plainPort}`, code: unreachable, hint: /no TLS/ },
     { name: "with a wrong password", at: () => `hub:wrong@localhost:${tlsPort}`, code: unreachable, hint: /password/ },
     { name: "where nothing listens", at: () => "localhost:1", code: unreachable, hint: /nothing listens/ },
-    { name: "whose name does not resolve", at: () => "redis.invalid", code: unreachable, hint: /resolve/ },
+    // longer than a label may be: it is refused before any resolver is asked, however slow one is
+    { name: "whose name does not resolve", at: () => `${"x".repeat(64)}.invalid`, code: unreachable, hint: /resolve/ },
     {
       name: "whose user may not load functions",
       at: () => `weak:secret@localhost:${tlsPort}`,

@@ -49,13 +49,13 @@ describe.each<{ mode: ScriptMode }>([{ mode: "function" }, { mode: "evalsha" }])
     };
 
     it("gives every change its own revision and shows it to the hub that follows the stream", async () => {
-      const before = store.live.view!.revision;
+      const { revision: before } = await store.registry.head();
       const answer = await store.registry.publish(
         publisher(west, "s1", 1),
         write([put(capacity("west", "cart", 3)), put(capacity("west", "pay", 2))]),
       );
       expect(answer).toEqual({ status: "written", revision: before + 2 });
-      await until(store.live, () => store.live.view!.revision === before + 2);
+      await until(store.live, () => store.live.view!.revision >= before + 2);
       expect(readyOf("west/capacity/shop/cart")).toBe(3);
       expect(await store.registry.ownedKeys(west)).toHaveLength(2);
     });
@@ -123,12 +123,11 @@ describe.each<{ mode: ScriptMode }>([{ mode: "function" }, { mode: "evalsha" }])
     });
 
     it("keeps a malformed record away from watchers and goes on", async () => {
-      const before = store.live.view!.revision;
-      await store.registry.write(west, store.live.view!.incarnation, [
+      const { revision } = await store.registry.write(west, store.live.view!.incarnation, [
         { key: "west/capacity/shop/evil", text: '{"kind":"capacity","cluster":"east"}' },
         put(capacity("west", "fine", 1)),
       ]);
-      await until(store.live, () => store.live.view!.revision === before + 2);
+      await until(store.live, () => store.live.view!.revision >= revision);
       expect(store.live.view!.get("west/capacity/shop/evil")).toBeUndefined();
       expect(readyOf("west/capacity/shop/fine")).toBe(1);
     });

@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createSwappableCredentials } from "../../agent/ads/credentials.ts";
 import type { AdsStream } from "../../agent/ads/stream.ts";
-import { freePort } from "../../agent/ads/testing/proxy.ts";
+import { ownGround } from "../../shared/testing/ground.ts";
 import { selectExports } from "../../agent/ir/exports.ts";
 import type { MeshInputs } from "../../agent/ir/inputs.ts";
 import { createMesh, type Mesh } from "../../agent/mesh.ts";
@@ -94,7 +94,7 @@ async function startAgent(first: MeshInputs): Promise<Agent> {
   });
   mesh.pusher.changed();
   const port = await mesh.ads.listen(
-    `127.0.0.1:${await freePort()}`,
+    `127.0.0.1:${await (await ownGround()).port()}`,
     createSwappableCredentials({ ...svid, root: "bench" }).credentials,
   );
   const clients = fork(join(import.meta.dirname, "policy-clients.ts"), { execArgv: [] });

@@ -9,10 +9,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { ownGround } from "../../../shared/testing/ground.ts";
 import { testFleet } from "../../xds/testing/certificates.ts";
 import { createSwappableCredentials } from "../credentials.ts";
 import { startAgent, classKey, type TestAgent } from "./agent.ts";
-import { freePort } from "./proxy.ts";
 import type { ClientsOrder, ClientsReport } from "./fan-out-clients.ts";
 import { aMesh, anAssignment, aSnapshot, nameOf, type Lists } from "./resources.ts";
 
@@ -53,7 +53,7 @@ export async function measureFanOut(options: FanOutOptions): Promise<FanOutFigur
   const clients = fork(join(import.meta.dirname, "fan-out-clients.ts"), { execArgv: [] });
   try {
     agent = await startAgent(credentialsOf(dir, tls), {
-      port: await freePort(),
+      port: await (await ownGround()).port(),
       taps: { onSent: (event) => (sentBytes += event.bytes) },
       onClass: ({ wanted }) => {
         if (wanted) setImmediate(() => agent?.server.publish(classKey, aSnapshot(mesh)));

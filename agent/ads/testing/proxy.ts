@@ -1,10 +1,10 @@
 // A real Envoy on the agent's ADS port, with the bootstrap that a sidecar gets: trust and token from watched files.
 // Only its fixed listeners are left out, so that several tests run on one machine.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ClusterName, FleetDomain } from "../../../shared/ids.ts";
+import { ownGround } from "../../../shared/testing/ground.ts";
 import { bootstrapConfig, bootstrapFiles } from "../../xds/bootstrap.ts";
 import type { JsonMessage } from "../../xds/resource.ts";
 import { testFleet, type TestFleet } from "../../xds/testing/certificates.ts";
@@ -41,7 +41,7 @@ export interface TestProxy extends Running {
 
 export async function startProxy(binary: string, home: ProxyHome, adsPort: number): Promise<TestProxy> {
   const { dir } = home;
-  const adminPort = await freePort();
+  const adminPort = await (await ownGround()).port();
   const folders = { trustDir: dir, tokenDir: dir, configDir: dir };
   const agent = { host: "127.0.0.1", port: adsPort };
   const options = {
@@ -77,17 +77,4 @@ export async function startProxy(binary: string, home: ProxyHome, adsPort: numbe
       return Number(line.slice(line.lastIndexOf(":") + 1));
     },
   };
-}
-
-/** Below the range of outgoing connections, which could take it first. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    const server = createServer();
-    const free = await new Promise<boolean>((resolve) => {
-      server.once("error", () => resolve(false));
-      server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-    });
-    if (free) return port;
-  }
 }

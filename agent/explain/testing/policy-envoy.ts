@@ -20,6 +20,7 @@ import {
   type ResourceType,
 } from "../../xds/resource.ts";
 import { testFleet, type TestFleet } from "../../xds/testing/certificates.ts";
+import { ownGround } from "../../../shared/testing/ground.ts";
 import { eventually, start, type Running } from "../../xds/testing/envoy.ts";
 import { defaultSettings, translate } from "../../xds/translate.ts";
 import type { CallHttp } from "../request.ts";
@@ -56,8 +57,8 @@ export class PolicyEnvoy {
   readonly #binary: string;
   readonly #http: Server;
   readonly #tcp: TcpServer;
-  /** Second octet of this run's addresses: several runs share one machine. */
-  readonly #octet = 130 + (process.pid % 100);
+  /** The first bytes of this run's addresses: several runs share one machine. */
+  #net = "";
   readonly sessions = new Set<ClientHttp2Session>();
   #proxy: Running | undefined;
 
@@ -72,6 +73,7 @@ export class PolicyEnvoy {
   }
 
   async open(): Promise<void> {
+    this.#net = (await ownGround()).net;
     for (const server of [this.#http, this.#tcp])
       await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   }
@@ -79,7 +81,7 @@ export class PolicyEnvoy {
   #place(index: number): Place {
     const port = (server: Server | TcpServer) => (server.address() as { readonly port: number }).port;
     const addressOf = (name: string) =>
-      `127.${this.#octet}.${index}.${1 + workloads.indexOf(name as (typeof workloads)[number])}`;
+      `${this.#net}.${index}.${1 + workloads.indexOf(name as (typeof workloads)[number])}`;
     return { addressOf, httpPort: port(this.#http), tcpPort: port(this.#tcp) };
   }
 

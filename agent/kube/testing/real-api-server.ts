@@ -5,12 +5,12 @@ import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:https";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { ensureKube, presentKube } from "../../../test-clusters/binaries/kube.ts";
 import { lineProgress } from "../../../shared/progress.ts";
+import { ownGround } from "../../../shared/testing/ground.ts";
 
 export interface RealApiServer {
   readonly port: number;
@@ -55,7 +55,8 @@ export async function startApiServer(programs: ApiServerPrograms): Promise<RealA
   const token = randomBytes(16).toString("hex");
   writeFileSync(join(directory, "tokens.csv"), `${token},tester,tester,"system:masters"\n`);
   writeKeys(directory);
-  const [port, etcdPort, peerPort] = await freePorts(3);
+  const ground = await ownGround();
+  const [port, etcdPort, peerPort] = [await ground.port(), await ground.port(), await ground.port()];
   const etcd = start(programs.etcd, etcdFlags(directory, etcdPort, peerPort), directory);
   let api: ChildProcess | undefined;
   const startApi = async () => {
@@ -200,23 +201,4 @@ function writeKubeconfig(directory: string, port: number, token: string): string
   };
   writeFileSync(path, JSON.stringify(config), { mode: 0o600 });
   return path;
-}
-
-/** Below 32768, so that no outgoing connection of this machine can hold one. */
-async function freePorts(count: 3): Promise<[number, number, number]>;
-async function freePorts(count: number): Promise<readonly number[]> {
-  const found = new Set<number>();
-  while (found.size < count) {
-    const port = 20_000 + Math.floor(Math.random() * 12_000);
-    if (await isFree(port)) found.add(port);
-  }
-  return [...found];
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once("error", () => resolve(false));
-    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
-  });
 }

@@ -1,8 +1,8 @@
 // A site's two folders in a temporary one, and manifests to put into them.
 import { mkdir, mkdtemp, realpath, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ownGround } from "../../../shared/testing/ground.ts";
 import { parseSiteOptions, type SiteConfig, type SiteOptions } from "../site-config.ts";
 
 export interface SiteFolder {
@@ -22,20 +22,12 @@ export async function makeSiteFolder(): Promise<SiteFolder> {
     ...{ top, data, manifests },
     write: (file, text) => writeFile(join(manifests, file), text),
     config: async (options = {}) => {
-      const [adsPort, adminPort] = [await freePort(), await freePort()];
+      const ground = await ownGround();
+      const [adsPort, adminPort] = [await ground.port(), await ground.port()];
       return parseSiteOptions({ data, manifests, adsPort, adminPort, gateway: "127.0.0.1:15443", ...options });
     },
     remove: () => rm(top, { recursive: true, force: true }),
   };
-}
-
-/** Nobody else takes it before the test does, for the system gives ports in turn. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 export function workloadManifest(name: string, spec = ""): string {
