@@ -25,6 +25,8 @@ export interface AgentConfig {
   readonly svidTtlMs: number;
   /** OSM's permissive mode for the whole mesh. */
   readonly permissive: boolean;
+  /** OSM's enableEgress: whether workloads may call what is no service of the mesh. */
+  readonly egress: boolean;
   /** Whether sidecars count requests by pod: without, a Prometheus holds one series for all pods of a workload. */
   readonly podLabel: boolean;
   /** Members whose SMI objects are copied here where they want it; `*`: every member's; empty: nobody's. */
@@ -79,6 +81,7 @@ export function readAgentConfig(environment: Environment): Result<AgentConfig> {
     prometheusUrl: httpUrl("ISTHMUS_PROMETHEUS_URL"),
     svidTtlMs: number("ISTHMUS_SVID_TTL_S", 3600) * 1000,
     permissive: text("ISTHMUS_PERMISSIVE", "false") === "true",
+    egress: text("ISTHMUS_EGRESS", "true") === "true",
     podLabel: text("ISTHMUS_METRICS_POD_LABEL", "true") === "true",
     policyFrom: text("ISTHMUS_POLICY_FROM", "*")
       .split(",")

@@ -52,6 +52,8 @@ export interface MemberConfig {
   readonly adsListen: string;
   readonly svidTtlMs: number;
   readonly permissive: boolean;
+  /** Whether workloads may call what is no service of the mesh. */
+  readonly egress: boolean;
   /** Whether requests are counted by pod. */
   readonly podLabel: boolean;
   /** Members whose policy is copied here; `*`: every member's. */

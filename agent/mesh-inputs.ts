@@ -12,6 +12,7 @@ export interface MeshSources {
   /** The agent's own. */
   readonly namespace: string;
   readonly permissive: boolean;
+  readonly egress: boolean;
   readonly region: string;
   readonly zone: string;
   readonly policyFrom: readonly string[];
@@ -28,14 +29,14 @@ export interface MeshSources {
 export function meshInputs(sources: MeshSources): MeshInputs | undefined {
   const remote = sources.remote();
   if (remote === undefined || !sources.platform.synced()) return undefined;
-  const { cluster, fleetDomain, namespace: systemNamespace, permissive, region, zone } = sources;
+  const { cluster, fleetDomain, namespace: systemNamespace, permissive, egress, region, zone } = sources;
   const { platform, copies, policyFrom } = sources;
   const revokedTrustDomains = sources.revokedTrustDomains();
   const replicas = { cluster, fleetDomain, remote, revokedTrustDomains, policyFrom };
   const own = platform.inputs();
   return {
     ...(platform.storesCopies ? own : copies.added(own, replicas)),
-    ...{ systemNamespace, permissive, ...replicas },
+    ...{ systemNamespace, permissive, egress, ...replicas },
     ownGateways: platform.gateways(),
     ownLocality: { region, zone },
     revokedTrustDomains: sources.revokedTrustDomains(),

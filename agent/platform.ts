@@ -17,6 +17,7 @@ export type PlatformInputs = Omit<
   | "cluster"
   | "systemNamespace"
   | "permissive"
+  | "egress"
   | "remote"
   | "ownGateways"
   | "ownLocality"

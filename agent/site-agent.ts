@@ -119,13 +119,13 @@ async function awaitToken(tokenFile: string, { clock, log }: SiteDeps, signal: A
 }
 
 function memberConfig(config: SiteConfig, version: string): MemberConfig {
-  const { address, adsPort, svidTtlMs, permissive, podLabel, policyFrom, region, zone } = config;
+  const { address, adsPort, svidTtlMs, permissive, egress, podLabel, policyFrom, region, zone } = config;
   return {
     namespace: systemNamespace,
     podName: hostname(),
     version,
     adsListen: address.includes(":") ? `[${address}]:${adsPort}` : `${address}:${adsPort}`,
-    ...{ svidTtlMs, permissive, podLabel, policyFrom, region, zone },
+    ...{ svidTtlMs, permissive, egress, podLabel, policyFrom, region, zone },
   };
 }
 

@@ -235,10 +235,12 @@ describe("a workload's program", () => {
 
   it("has a site that runs under systemd too", async () => {
     const site = ["site", "--data", folder, "--manifests", folder, "--gateway", "127.0.1.1:15443", "--print-systemd"];
-    const ran = await isthmus([...site, "--token-file", join(folder, "token"), "--permissive"]);
+    const ran = await isthmus([...site, "--token-file", join(folder, "token"), "--permissive", "--no-egress"]);
     const start = /^ExecStart=(.*)$/m.exec(ran.stdout)?.[1] ?? "";
     const files = `--data ${folder} --manifests ${folder} --token-file ${folder}/token`;
-    expect(start).toContain(`isthmus.js site ${files} --gateway 127.0.1.1:15443 --log-level info --permissive`);
+    expect(start).toContain(
+      `isthmus.js site ${files} --gateway 127.0.1.1:15443 --log-level info --permissive --no-egress`,
+    );
   });
 });
 

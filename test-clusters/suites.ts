@@ -61,10 +61,9 @@ export const suites: readonly Suite[] = [
   },
   {
     name: "smi-pods",
-    about: "the rows of SMI that need a kubelet: StatefulSets, probes, Jobs",
+    about: "the same rows of SMI on real pods, and those that need a kubelet: StatefulSets, probes, Jobs",
     files: ["smi.e2e.ts"],
-    rows: "a pod",
-    budgetMinutes: 6,
+    budgetMinutes: 8,
     fleet: "joined",
     needsRoot: true,
   },

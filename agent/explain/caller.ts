@@ -1,5 +1,6 @@
 // The caller's half of a verdict: what its own sidecar makes of a call before any server is asked. What a caller sees is what the
 // translation shows it (xds/visibility): the very functions, not a copy. `inputs` only name what is missing; they decide nothing. Pure.
+import { allowsEgress } from "../ir/egress.ts";
 import { grantsTo, type Account } from "../ir/grants.ts";
 import type { MeshInputs } from "../ir/inputs.ts";
 import { isPermissive } from "../ir/modes.ts";
@@ -24,8 +25,6 @@ export interface CallTarget {
 export type CallerStop =
   /** Nothing of this name can be called here. */
   | "no-service"
-  /** The service exists, its namespace is not in the mesh. */
-  | "namespace-not-in-mesh"
   /** No member exports it. */
   | "not-exported"
   /** Exported, but the namespace does not exist here, so there is no import. */
@@ -36,7 +35,9 @@ export type CallerStop =
   /** Nobody could answer: no pod, and no member with a gateway. */
   | "unserved"
   /** Its pods have no sidecar: nothing of the mesh speaks for it. */
-  | "caller-not-meshed";
+  | "caller-not-meshed"
+  /** What is called is no service of the mesh, and the caller's namespace lets nothing out. */
+  | "no-egress";
 
 export interface CallerFacts {
   readonly message: string;
@@ -52,10 +53,13 @@ export interface Standing {
 
 type Sent = Extract<CallerVerdict, { readonly kind: "sent" }>;
 
+/** The called pods have no sidecar; the called namespace is not in the mesh; the caller has no sidecar. */
+type Outside = "outside-mesh" | "namespace-not-in-mesh" | "plaintext";
+
 export type CallerVerdict =
   | ({ readonly kind: "stopped"; readonly why: CallerStop } & CallerFacts)
   /** No sidecar on one side, and the other does not mind: the call goes as if there were no mesh. */
-  | ({ readonly kind: "outside"; readonly why: "outside-mesh" | "plaintext" } & CallerFacts)
+  | ({ readonly kind: "outside"; readonly why: Outside } & CallerFacts)
   | {
       readonly kind: "sent";
       readonly view: PortView;
@@ -93,19 +97,26 @@ function isAccount(account: Account): (of: Account) => boolean {
     namespace === account.namespace && serviceAccount === account.serviceAccount;
 }
 
+/** What is no service of the mesh is called as if there were none, from where anything may leave. */
+function leaving(ir: MeshIr, caller: Account, why: Outside, facts: CallerFacts): CallerVerdict {
+  if (allowsEgress(ir, caller.namespace)) return { kind: "outside", why, ...facts };
+  const message = `${facts.message}, and namespace ${caller.namespace} lets nothing out that is no service of the mesh`;
+  return stopped("no-egress", message, {
+    object: { kind: "Namespace", namespace: "", name: caller.namespace },
+    next: `kubectl annotate namespace ${caller.namespace} isthmus.dev/egress=true --overwrite`,
+  });
+}
+
 /** Why the mesh here has no service of this name. */
-function noService(ir: MeshIr, inputs: MeshInputs, { namespace, name, scope }: CallTarget): CallerVerdict {
+function noService({ ir, inputs }: Standing, caller: Account, { namespace, name, scope }: CallTarget): CallerVerdict {
   const key = `${namespace}/${name}`;
   const own = inputs.services.find((service) => objectKey(service) === key && service.importOf === "");
   if (own !== undefined && scope !== "fleet" && !inputs.meshNamespaces.includes(namespace)) {
-    return stopped(
-      "namespace-not-in-mesh",
-      `service ${key} exists in ${ir.cluster}, but its namespace is not in the mesh`,
-      {
-        object: { kind: "Namespace", namespace: "", name: namespace },
-        next: `kubectl label namespace ${namespace} isthmus.dev/inject=enabled`,
-      },
-    );
+    return leaving(ir, caller, "namespace-not-in-mesh", {
+      message: `service ${key} exists in ${ir.cluster}, but its namespace is not in the mesh`,
+      object: { kind: "Namespace", namespace: "", name: namespace },
+      next: `kubectl label namespace ${namespace} isthmus.dev/inject=enabled`,
+    });
   }
   const exporters = inputs.remote.filter((record) => record.kind === "service" && objectKey(record) === key);
   const [exporter] = exporters;
@@ -219,21 +230,22 @@ function withoutSidecar(
 }
 
 export function callerVerdict(
-  { ir, inputs }: Standing,
+  standing: Standing,
   caller: Account,
   target: CallTarget,
   content: CallContent,
 ): CallerVerdict {
+  const { ir, inputs } = standing;
   const { namespace, name, scope } = target;
   const bare = withoutSidecar(ir, inputs, caller, target);
   if (bare !== undefined) return bare;
   const services = ir.services.filter((service) => service.namespace === namespace && service.name === name);
   const service = services.find((each) => each.scope === (scope ?? "cluster")) ?? (scope ? undefined : services[0]);
-  if (service === undefined || service.ports.length === 0) return noService(ir, inputs, target);
+  if (service === undefined || service.ports.length === 0) return noService(standing, caller, target);
   const views = meshView(ir).ports.filter((view) => view.service === service);
   if (views.length === 0) {
     const message = `no pod of ${namespace}/${name} has a sidecar: it is called as if there were no mesh, unencrypted`;
-    return { kind: "outside", why: "outside-mesh", message, object: service.origin };
+    return leaving(ir, caller, "outside-mesh", { message, object: service.origin });
   }
   const view = portNamed(views, target.port);
   if (view === undefined) {

@@ -61,7 +61,7 @@ describe("the caller's sidecar", () => {
     { about: "refuses what no target grants", inputs: shop({ trafficTargets: [] }), why: "no-grant" },
     { about: "knows no such port", inputs: shop(), target: { port: 81 }, why: "no-port" },
     {
-      about: "has no service whose namespace is not in the mesh",
+      about: "calls a service whose namespace is not in the mesh as if there were none",
       ...{ inputs: shop({ meshNamespaces: ["bank"] }), why: "namespace-not-in-mesh" },
     },
     { about: "has no service that nobody exports", inputs: shop(), target: { name: "stock" }, why: "not-exported" },
@@ -103,6 +103,18 @@ describe("the caller's sidecar", () => {
         pods: [aPod({ meshed: false }), aPod({ name: "web-1", ip: "10.244.0.9", serviceAccount: "web" })],
       }),
       why: "outside-mesh",
+    },
+    {
+      about: "lets nothing out to a service without any sidecar where its namespace has no egress",
+      inputs: shop({
+        pods: [aPod({ meshed: false }), aPod({ name: "web-1", ip: "10.244.0.9", serviceAccount: "web" })],
+        egress: false,
+      }),
+      why: "no-egress",
+    },
+    {
+      about: "lets nothing out to a namespace that is not in the mesh either",
+      ...{ inputs: shop({ meshNamespaces: ["bank"], egress: false }), why: "no-egress" },
     },
     {
       about: "sees everything in permissive mode",

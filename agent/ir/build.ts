@@ -4,6 +4,7 @@
 import { trustDomainOf } from "../../shared/ids.ts";
 import type { Problem } from "../../shared/result.ts";
 import { missingAccounts } from "./accounts.ts";
+import { buildEgress } from "./egress.ts";
 import { buildExportPorts } from "./exports.ts";
 import { sortedFleets, unknownFleets } from "./foreign-fleets.ts";
 import { fleetServices } from "./imports.ts";
@@ -51,6 +52,7 @@ function shareIr(previous: MeshIr | undefined, next: MeshIr): MeshIr {
     ...(next.modeExceptions === undefined
       ? {}
       : { modeExceptions: share(previous.modeExceptions, next.modeExceptions) }),
+    ...(next.egress === undefined ? {} : { egress: share(previous.egress, next.egress) }),
   };
   // a field that is gone is a change too
   const fields = Object.keys({ ...previous, ...shared }) as (keyof MeshIr)[];
@@ -77,11 +79,13 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
   const { splits, problems: splitProblems } = buildSplits(inputs, services);
   const { foreignFleets = [] } = inputs;
   const { problems: modeProblems, ...modes } = buildModes(inputs);
+  const { problems: egressProblems, ...egress } = buildEgress(inputs);
   const ir: MeshIr = {
     fleetDomain: inputs.fleetDomain,
     cluster: inputs.cluster,
     trustDomain: trustDomainOf(inputs.cluster, inputs.fleetDomain),
     ...modes,
+    ...egress,
     services,
     grants,
     splits,
@@ -99,6 +103,7 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
     ...splitProblems,
     ...peerProblems,
     ...modeProblems,
+    ...egressProblems,
     ...missingAccounts(memory, inputs),
     ...outgoingPolicies(memory, inputs).problems,
     ...replicaProblems(inputs),

@@ -167,6 +167,13 @@ export interface NamespaceModeInput {
   readonly permissive: string;
 }
 
+/** A Namespace that says whether its workloads may call what is no service of the mesh. */
+export interface NamespaceEgressInput {
+  readonly namespace: string;
+  /** As written: "true" or "false", or a mistake. */
+  readonly egress: string;
+}
+
 /** Names as their author wrote them; who reads them resolves them within the split's own namespace. */
 export interface TrafficSplitInput extends PolicyInput {
   readonly namespace: string;
@@ -193,7 +200,11 @@ export interface MeshInputs {
   readonly permissive: boolean;
   /** Absent: none says anything. */
   readonly namespaceModes?: readonly NamespaceModeInput[];
-  /** The agent's own: what it says of permissive mode is for the whole mesh. Absent: none does. */
+  /** Whether workloads may call what is no service of the mesh, as the configuration says; Namespaces may say otherwise. Absent: they may. */
+  readonly egress?: boolean;
+  /** Absent: none says anything. */
+  readonly namespaceEgress?: readonly NamespaceEgressInput[];
+  /** The agent's own: what it says of permissive mode and of egress is for the whole mesh. Absent: none does. */
   readonly systemNamespace?: string;
   readonly services: readonly ServiceInput[];
   readonly slices: readonly SliceInput[];

@@ -1,9 +1,8 @@
 // Permissive mode, mesh by mesh and namespace by namespace: whether a workload takes calls that no TrafficTarget grants. It is the
 // server's namespace that decides, whoever calls. Called by build.ts; `isPermissive` by whoever asks what a mode means.
-// It must fail closed: a word that is neither "true" nor "false" is no permission.
 import type { Problem } from "../../shared/result.ts";
-import type { MeshInputs, NamespaceModeInput } from "./inputs.ts";
-import { sortedUnique } from "./order.ts";
+import type { MeshInputs } from "./inputs.ts";
+import { namespaceSwitch, unreadableWords } from "./namespace-switch.ts";
 import type { MeshIr } from "./types.ts";
 
 /** On a Namespace, for what is in it; on the agent's own namespace for the whole mesh of this member. */
@@ -15,24 +14,15 @@ export interface Modes {
   readonly problems: readonly Problem[];
 }
 
-function unreadable({ namespace, permissive }: NamespaceModeInput): readonly Problem[] {
-  if (permissive === "true" || permissive === "false") return [];
-  const message = `"${permissive.slice(0, 64)}" is neither "true" nor "false": it counts as "false", calls need a TrafficTarget`;
-  const object = { kind: "Namespace", name: namespace };
-  return [{ code: "ISTHMUS_PERMISSIVE", message, object, field: `metadata.annotations[${permissiveAnnotation}]` }];
-}
-
-/** The namespace's own word counts first, then that on the agent's namespace, then the configuration. */
 export function buildModes(inputs: Pick<MeshInputs, "permissive" | "namespaceModes" | "systemNamespace">): Modes {
   const { namespaceModes = [], systemNamespace } = inputs;
-  const whole = namespaceModes.find(({ namespace }) => namespace === systemNamespace);
-  const permissive = whole === undefined ? inputs.permissive : whole.permissive === "true";
-  const others = namespaceModes.filter((mode) => (mode.permissive === "true") !== permissive);
-  const exceptions = sortedUnique(others.map(({ namespace }) => namespace));
+  const words = namespaceModes.map(({ namespace, permissive }) => ({ namespace, word: permissive }));
+  const { on, exceptions } = namespaceSwitch(words, systemNamespace, inputs.permissive);
+  const meaning = "calls need a TrafficTarget";
   return {
-    permissive,
+    permissive: on,
     ...(exceptions.length === 0 ? {} : { modeExceptions: exceptions }),
-    problems: namespaceModes.flatMap(unreadable),
+    problems: unreadableWords(words, { code: "ISTHMUS_PERMISSIVE", annotation: permissiveAnnotation, meaning }),
   };
 }
 

@@ -4,6 +4,7 @@
 import type { ClusterName, FleetDomain, SpiffeId, TrustDomain } from "../../shared/ids.ts";
 import type { ExportedPort, GatewayAddress } from "../../shared/registry.ts";
 import type { BoundInput, ForeignFleet } from "./inputs.ts";
+import type { NamespaceSwitch } from "./namespace-switch.ts";
 
 /** How a port is spoken: decides HCM or tcp_proxy, and whether inspectors may wait for the client's first byte. */
 export type AppProtocol = "http" | "http2" | "grpc" | "tcp" | "tcp-server-first" | "tls";
@@ -183,6 +184,8 @@ export interface MeshIr {
   readonly permissive: boolean;
   /** Namespaces of the other mode, sorted. Absent: none. */
   readonly modeExceptions?: readonly string[];
+  /** Whether what is no service of the mesh may be called; ask allowsEgress (egress.ts). Absent: from everywhere. */
+  readonly egress?: NamespaceSwitch;
   readonly services: readonly ServiceIr[];
   readonly grants: readonly GrantIr[];
   readonly splits: readonly SplitIr[];

@@ -5,6 +5,7 @@ import { runTasks } from "../../shared/lifecycle.ts";
 import type { Log } from "../../shared/log.ts";
 import type { Problem } from "../../shared/result.ts";
 import type { MeshInputs } from "../ir/inputs.ts";
+import { egressAnnotation } from "../ir/egress.ts";
 import { permissiveAnnotation } from "../ir/modes.ts";
 import { createClient, type KubeClient } from "./client.ts";
 import { openConnection, type ConnectionSource } from "./connection.ts";
@@ -28,6 +29,7 @@ export type KubeInputs = Pick<
   | "udpRoutes"
   | "meshNamespaces"
   | "namespaceModes"
+  | "namespaceEgress"
   | "services"
   | "slices"
   | "pods"
@@ -137,7 +139,7 @@ function inputsOf(stores: Stores): () => KubeInputs {
 
 type NamespaceRecords = ReturnType<Stores["namespaces"]["records"]>;
 
-type OfNamespaces = Pick<KubeInputs, "meshNamespaces" | "namespaces" | "namespaceModes">;
+type OfNamespaces = Pick<KubeInputs, "meshNamespaces" | "namespaces" | "namespaceModes" | "namespaceEgress">;
 
 /** What Namespaces say, made again only when one of them changed. */
 function rememberLast(read: () => NamespaceRecords): () => OfNamespaces {
@@ -153,6 +155,10 @@ function rememberLast(read: () => NamespaceRecords): () => OfNamespaces {
         namespaceModes: records.flatMap(({ name, annotations }) => {
           const permissive = annotations[permissiveAnnotation];
           return permissive === undefined ? [] : [{ namespace: name, permissive }];
+        }),
+        namespaceEgress: records.flatMap(({ name, annotations }) => {
+          const egress = annotations[egressAnnotation];
+          return egress === undefined ? [] : [{ namespace: name, egress }];
         }),
       };
     }

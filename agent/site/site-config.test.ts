@@ -25,6 +25,7 @@ describe("a site's options", () => {
         adsPort: 15128,
         adminPort: 15014,
         permissive: false,
+        egress: true,
         podLabel: true,
         region: "",
         zone: "",

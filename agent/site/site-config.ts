@@ -22,6 +22,7 @@ export interface SiteOptions {
   readonly region?: string | undefined;
   readonly zone?: string | undefined;
   readonly permissive?: boolean | undefined;
+  readonly egress?: boolean | undefined;
   readonly podLabel?: boolean | undefined;
   readonly policyFrom?: string | undefined;
   readonly logLevel?: string | undefined;
@@ -48,6 +49,8 @@ export interface SiteConfig {
   readonly region: string;
   readonly zone: string;
   readonly permissive: boolean;
+  /** Whether workloads may call what is no service of the mesh. */
+  readonly egress: boolean;
   /** Whether sidecars count requests by the workloads' own names. */
   readonly podLabel: boolean;
   /** Members whose SMI objects are copied here where they want it; `*`: every member's; empty: nobody's. */
@@ -90,6 +93,7 @@ export async function parseSiteOptions(options: SiteOptions): Promise<SiteConfig
     region: options.region ?? "",
     zone: options.zone ?? "",
     permissive: options.permissive === true,
+    egress: options.egress !== false,
     podLabel: options.podLabel !== false,
     policyFrom: parsePolicyFrom(options.policyFrom),
     logLevel: logLevel as LogLevel,

@@ -2,7 +2,14 @@
 // of how the workloads are. Pure; what means the same keeps its identity.
 import type { GatewayAddress } from "../../shared/registry.ts";
 import type { Problem } from "../../shared/result.ts";
-import type { BoundInput, ExportInput, NamespaceModeInput, PodInput, ServiceInput } from "../ir/inputs.ts";
+import type {
+  BoundInput,
+  ExportInput,
+  NamespaceEgressInput,
+  NamespaceModeInput,
+  PodInput,
+  ServiceInput,
+} from "../ir/inputs.ts";
 import { share, shareList } from "../ir/sharing.ts";
 import type { PlatformInputs } from "../platform.ts";
 import type { Allocations } from "./allocations.ts";
@@ -57,6 +64,7 @@ export function siteInputs(state: SiteState, machine: Machine, last: PlatformInp
     meshNamespaces: share(last?.meshNamespaces, names),
     namespaces: share(last?.namespaces, names),
     namespaceModes: share(last?.namespaceModes, modesOf(records)),
+    namespaceEgress: share(last?.namespaceEgress, egressOf(records)),
     services: shareList(last?.services, services, objectKey),
     slices: shareList(last?.slices, slices, objectKey),
     pods: shareList(
@@ -90,6 +98,10 @@ function modesOf({ Namespace }: RecordLists): readonly NamespaceModeInput[] {
   return Namespace.flatMap(({ name, permissive }) =>
     permissive === undefined ? [] : [{ namespace: name, permissive }],
   );
+}
+
+function egressOf({ Namespace }: RecordLists): readonly NamespaceEgressInput[] {
+  return Namespace.flatMap(({ name, egress }) => (egress === undefined ? [] : [{ namespace: name, egress }]));
 }
 
 /** No kube-proxy answers at an address that a manifest names, so every Service gets the one that sidecars bind. */

@@ -10,6 +10,7 @@ import { parseService } from "../kube/parse/service.ts";
 import { parseTcpRoute } from "../kube/parse/tcp-route.ts";
 import { parseTrafficSplit } from "../kube/parse/traffic-split.ts";
 import { parseTrafficTarget } from "../kube/parse/traffic-target.ts";
+import { egressAnnotation } from "../ir/egress.ts";
 import { permissiveAnnotation } from "../ir/modes.ts";
 import { ok, rejected, type Result } from "../../shared/result.ts";
 import { apiVersionsOf } from "../smi/versions.ts";
@@ -29,6 +30,8 @@ interface NamespaceManifest {
   readonly name: string;
   /** Annotation isthmus.dev/permissive, when it is there. */
   readonly permissive?: string;
+  /** Annotation isthmus.dev/egress, when it is there. */
+  readonly egress?: string;
 }
 
 /** Records by kind. */
@@ -118,8 +121,12 @@ function withDefaults(kind: SiteKind, value: JsonObject): JsonObject {
 
 function parseNamespaceManifest(object: unknown): Result<NamespaceManifest> {
   return readObject(object, (root) => {
-    const permissive = readAnnotations(root)[permissiveAnnotation];
+    const { [permissiveAnnotation]: permissive, [egressAnnotation]: egress } = readAnnotations(root);
     const name = readName(root.at("metadata").at("name"));
-    return permissive === undefined ? { namespace: "", name } : { namespace: "", name, permissive };
+    return {
+      ...{ namespace: "", name },
+      ...(permissive === undefined ? {} : { permissive }),
+      ...(egress === undefined ? {} : { egress }),
+    };
   });
 }

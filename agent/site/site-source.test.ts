@@ -100,11 +100,12 @@ describe("a folder of manifests", () => {
     await eventually(() => names() === "basket");
   });
 
-  it("that is deleted freezes what was read; one that is made anew is followed", async () => {
+  it("that goes away freezes what was read; one that is made anew is followed", async () => {
     const { names, codes } = await open();
     await folder.write("a.yaml", workloadManifest("cart"));
     await eventually(() => names() === "cart");
-    await rm(folder.manifests, { recursive: true });
+    // at once: a file that goes before its folder is a file that was taken away
+    await rename(folder.manifests, `${folder.manifests}.gone`);
     await eventually(() => codes().includes("ISTHMUS_MANIFESTS_FROZEN"));
     expect(names()).toBe("cart");
     await mkdir(folder.manifests);
@@ -118,7 +119,7 @@ describe("a folder of manifests", () => {
     const { names, codes } = await open();
     await folder.write("a.yaml", workloadManifest("cart"));
     await eventually(() => names() === "cart");
-    await rm(folder.manifests, { recursive: true });
+    await rename(folder.manifests, `${folder.manifests}.gone`);
     await writeFile(folder.manifests, "no folder");
     await eventually(() => codes().includes("ISTHMUS_MANIFESTS_FROZEN"));
     expect(names()).toBe("cart");

@@ -175,7 +175,7 @@ describe.skipIf(reason !== undefined)("calls between real Envoys", () => {
   });
 
   it("where nothing may leave, an address that no service has is answered 403, on a port of others and in every version", async () => {
-    world.front.configure(`${front}\nsettings: { outboundDefault: deny }`);
+    world.front.configure(`${front}\negress: { on: false, exceptions: [] }`);
     const unknown = "http://10.96.0.77/items";
     await eventually("nothing leaves", () => answers(unknown, 403));
     for (const url of [unknown, "http://10.96.0.77:4711/items"]) {

@@ -22,6 +22,9 @@ export type ProxyClass =
       readonly bind?: GatewayAddress;
     };
 
+export type SidecarClass = Extract<ProxyClass, { readonly kind: "sidecar" }>;
+export type GatewayClass = Extract<ProxyClass, { readonly kind: "gateway" }>;
+
 /** The proxy's own credential and the fleet's roots, as SDS delivers them. */
 export interface ProxyTrust {
   readonly rootsPem: string;

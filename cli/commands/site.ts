@@ -43,6 +43,7 @@ export function siteCommand(streams: Streams, endWith: (status: number) => void)
     .option("--region <name>", "where this site is")
     .option("--zone <name>", "where in the region")
     .option("--permissive", "workloads may call each other without a TrafficTarget")
+    .option("--no-egress", "workloads may call services of the mesh only")
     .option("--no-pod-label", "count requests without the labels source_pod and destination_pod")
     .option(
       "--policy-from <members>",
@@ -177,6 +178,7 @@ function unit(options: Options): string {
       ...paths.flatMap((name) => given(name, (path) => resolve(path))),
       ...words.flatMap((name) => given(name as keyof Options, String)),
       ...(options.permissive === true ? ["--permissive"] : []),
+      ...(options.egress === false ? ["--no-egress"] : []),
       ...(options.podLabel === false ? ["--no-pod-label"] : []),
     ],
     stopSeconds: STOP_SECONDS,

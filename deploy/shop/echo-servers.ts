@@ -29,7 +29,21 @@ export function echoWebSocket({ headers }: IncomingMessage, socket: Duplex): voi
   socket.pipe(socket);
 }
 
-/** Answers every message of any method with itself, as it comes; the trailers carry the status, as gRPC wants it. */
+/** https://github.com/grpc/grpc/blob/master/doc/health-checking.md: the path that a kubelet's gRPC probe asks. */
+const healthCheck = "/grpc.health.v1.Health/Check";
+/** Uncompressed, two bytes: field 1 (status) is SERVING, or NOT_SERVING. */
+const [serving, notServing] = [1, 2].map((status) => Buffer.from([0, 0, 0, 0, 2, 8, status]));
+/** The service that is never well, for whoever wants to see that. */
+const unwell = Buffer.from("down");
+
+/** The question is a few bytes and ends with the call: what service it names is all there is to know of it. */
+function answerHealth(stream: http2.ServerHttp2Stream): void {
+  const question: Buffer[] = [];
+  stream.on("data", (chunk: Buffer) => question.push(chunk));
+  stream.on("end", () => stream.end(Buffer.concat(question).includes(unwell) ? notServing : serving));
+}
+
+/** Answers every message of any method but the health check's with itself, as it comes; the trailers carry the status, as gRPC wants it. */
 export function createGrpcEcho(service: string): http2.Http2Server {
   const server = http2.createServer();
   server.on("stream", (stream, headers) => {
@@ -45,7 +59,8 @@ export function createGrpcEcho(service: string): http2.Http2Server {
       { waitForTrailers: true },
     );
     stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
-    stream.pipe(stream);
+    if (headers[":path"] === healthCheck) answerHealth(stream);
+    else stream.pipe(stream);
   });
   return server;
 }

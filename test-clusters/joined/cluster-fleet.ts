@@ -2,7 +2,7 @@
 import type { Cluster } from "../fleet.ts";
 import type { FleetStage, Member } from "../stage/fleet-under-test.ts";
 import { until } from "../stage/until.ts";
-import { adoptHub, killHub, startHub } from "./hub-process.ts";
+import { adoptHub, hubReadyUrl, killHub, startHub } from "./hub-process.ts";
 import type { ClustersUp } from "./joined-fleet.ts";
 import { openScene, type ClusterScene } from "./scene.ts";
 
@@ -26,6 +26,7 @@ export function clusterFleet(up: ClustersUp): ClusterFleet {
     product: up.product,
     hub: {
       dataDir: fleet.hub.dataDir,
+      readyUrl: hubReadyUrl(fleet),
       kill: async () => killHub(await adoptHub(fleet)),
       start: async () => {
         await startHub(fleet, up.settings?.hub);

@@ -26,13 +26,17 @@ export async function initHub(fleet: Fleet, product: Product): Promise<void> {
   await product.isthmus(["init", fleetDomain, "--data", dataDir, "--advertise", advertise]);
 }
 
+export function hubReadyUrl({ hub }: Fleet): string {
+  return `http://${hub.address}:${HTTP_PORT}/readyz`;
+}
+
 /** Starts the hub and waits until it is ready to serve. */
 export async function startHub(fleet: Fleet, options: readonly string[] = []): Promise<HubProcess> {
   const { netns, address, dataDir } = fleet.hub;
   const listen = ["--listen", `${address}:${GRPC_PORT}`, "--http", `${address}:${HTTP_PORT}`];
   const argv = [process.execPath, isthmusProgram, "hub", "--data", dataDir, ...listen, ...options];
   const started = await fleet.spawnIn(netns, argv, { name: "hub" });
-  const readyUrl = `http://${address}:${HTTP_PORT}/readyz`;
+  const readyUrl = hubReadyUrl(fleet);
   await until("the hub to be ready", 30_000, async () => {
     if (!isAlive(started)) throw new Error(`the hub ended: ${await logTail(join(fleet.logsDir, "hub.log"), 8)}`);
     return fetch(readyUrl).then(

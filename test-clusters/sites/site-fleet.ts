@@ -158,16 +158,17 @@ interface HubParts {
 function siteHub({ run, dataDir, processes, options }: HubParts): HubUnderTest {
   const { hubAddress, hubPort, hubHttpPort } = run.places;
   const at = (port: number) => `${hubAddress}:${port}`;
+  const readyUrl = `http://${at(hubHttpPort)}/readyz`;
   const start = async () => {
     const listen = ["--listen", at(hubPort), "--http", at(hubHttpPort), "--allow-loopback"];
     await processes.isthmus(HUB, ["hub", "--data", dataDir, ...listen, ...options]);
     await until("the hub to be ready", HUB_MS, async () => {
       if (!(await processes.isRunning(HUB))) throw new Error(`the hub ended: ${await processes.lastWords(HUB)}`);
-      return fetch(`http://${at(hubHttpPort)}/readyz`).then(
+      return fetch(readyUrl).then(
         (response) => response.ok,
         () => false,
       );
     });
   };
-  return { dataDir, kill: () => processes.killAlone(HUB), start };
+  return { dataDir, readyUrl, kill: () => processes.killAlone(HUB), start };
 }

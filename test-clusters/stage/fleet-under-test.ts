@@ -9,6 +9,8 @@ export type Manifest = Readonly<Record<string, unknown>>;
 /** The hub of the fleet with its embedded Redis. */
 export interface HubUnderTest {
   readonly dataDir: string;
+  /** Answers 200 to anybody while the hub is ready. It is no service of any member, and every member reaches it. */
+  readonly readyUrl: string;
   /** kill -9: nothing of the hub gets to say goodbye. */
   kill(): Promise<void>;
   /** Starts it again and waits until it is ready. */

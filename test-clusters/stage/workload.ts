@@ -167,11 +167,23 @@ export function trafficSplit({ namespace, name, service: root, backends, matches
   };
 }
 
+export interface NamespaceWords {
+  /** Whether its workloads are called without a grant. */
+  readonly permissive?: boolean;
+  /** Whether its workloads may call what is no service of the mesh. */
+  readonly egress?: boolean;
+}
+
+/** A Namespace of the mesh that says these things and nothing else; the agent's own is not injected. */
+export function namespaceSaying(name: string, words: NamespaceWords): Manifest {
+  const labels = name === "isthmus-system" ? {} : { "isthmus.dev/inject": "enabled" };
+  const annotations = Object.fromEntries(Object.entries(words).map(([key, on]) => [`isthmus.dev/${key}`, String(on)]));
+  return { apiVersion: "v1", kind: "Namespace", metadata: { name, labels, annotations } };
+}
+
 /** Says of a namespace whether its workloads are called without a grant. */
 export function permissiveNamespace(name: string, permissive: boolean): Manifest {
-  const labels = { "isthmus.dev/inject": "enabled" };
-  const annotations = { "isthmus.dev/permissive": String(permissive) };
-  return { apiVersion: "v1", kind: "Namespace", metadata: { name, labels, annotations } };
+  return namespaceSaying(name, { permissive });
 }
 
 /** What `kubectl apply -f -` takes. */

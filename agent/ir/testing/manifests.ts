@@ -1,7 +1,7 @@
 // Golden inputs: Kubernetes manifests as users write them, read by the agent's own parsers, and one document of kind Mesh with
 // what the fleet adds (defaults: cluster east of acme.mesh, mesh namespace shop).
 import { parseAllDocuments } from "yaml";
-import { ok, type Problem, type Result } from "../../../shared/result.ts";
+import type { Problem, Result } from "../../../shared/result.ts";
 import { fieldOf } from "../../kube/json.ts";
 import { parseEndpointSlice } from "../../kube/parse/endpoint-slice.ts";
 import { parseHttpRouteGroup } from "../../kube/parse/http-route-group.ts";
@@ -12,14 +12,14 @@ import { parseService } from "../../kube/parse/service.ts";
 import { parseTcpRoute } from "../../kube/parse/tcp-route.ts";
 import { parseTrafficSplit } from "../../kube/parse/traffic-split.ts";
 import { parseTrafficTarget } from "../../kube/parse/traffic-target.ts";
-import type { MeshInputs, NamespaceModeInput } from "../inputs.ts";
+import { egressAnnotation } from "../egress.ts";
+import type { MeshInputs } from "../inputs.ts";
 import { permissiveAnnotation } from "../modes.ts";
 import { someInputs } from "./objects.ts";
 
 const kinds: Readonly<
   Record<string, { readonly list: keyof MeshInputs; readonly parse: (object: unknown) => Result<unknown> }>
 > = {
-  Namespace: { list: "namespaceModes", parse: parseMode },
   Service: { list: "services", parse: parseService },
   EndpointSlice: { list: "slices", parse: parseEndpointSlice },
   Pod: { list: "pods", parse: parsePod },
@@ -31,11 +31,18 @@ const kinds: Readonly<
   TrafficSplit: { list: "trafficSplits", parse: parseTrafficSplit },
 };
 
-function parseMode(object: unknown): Result<NamespaceModeInput | undefined> {
+type NamespaceWords = Required<Pick<MeshInputs, "namespaceModes" | "namespaceEgress">>;
+
+/** What one Namespace says. */
+function namespaceWords(object: unknown): NamespaceWords {
   const parsed = parseNamespace(object);
-  if (!parsed.ok) return parsed;
-  const permissive = parsed.value.annotations[permissiveAnnotation];
-  return ok(permissive === undefined ? undefined : { namespace: parsed.value.name, permissive });
+  if (!parsed.ok) throw new Error(explain(parsed.error));
+  const { name: namespace, annotations } = parsed.value;
+  const { [permissiveAnnotation]: permissive, [egressAnnotation]: egress } = annotations;
+  return {
+    namespaceModes: permissive === undefined ? [] : [{ namespace, permissive }],
+    namespaceEgress: egress === undefined ? [] : [{ namespace, egress }],
+  };
 }
 
 function explain(problems: readonly Problem[]): string {
@@ -50,6 +57,10 @@ export function inputsOf(text: string): MeshInputs {
     const kind = String(fieldOf(object, "kind"));
     if (kind === "Mesh") {
       mesh = fieldOf(object, "spec") as Partial<MeshInputs>;
+      continue;
+    }
+    if (kind === "Namespace") {
+      for (const [list, words] of Object.entries(namespaceWords(object))) (lists[list] ??= []).push(...words);
       continue;
     }
     const known = kinds[kind];

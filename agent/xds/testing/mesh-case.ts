@@ -72,6 +72,7 @@ interface CaseInput {
   cluster?: string;
   permissive?: boolean;
   modeExceptions?: readonly string[];
+  egress?: { on: boolean; exceptions: string[] };
   services?: CaseService[];
   grants?: CaseGrant[];
   splits?: CaseSplit[];
@@ -212,6 +213,7 @@ export function readCase(text: string): MeshCase {
     trustDomain: trustDomainOf(cluster, fleetDomain),
     permissive: given.permissive ?? false,
     ...(given.modeExceptions === undefined ? {} : { modeExceptions: given.modeExceptions }),
+    ...(given.egress === undefined ? {} : { egress: given.egress }),
     services: (given.services ?? []).map((one) => service(one, cluster)),
     grants: (given.grants ?? []).map(grant),
     splits: (given.splits ?? []).map(split),

@@ -4,7 +4,15 @@ import { expect } from "vitest";
 import type { Manifest, Scene } from "../../stage/fleet-under-test.ts";
 import { asClusters } from "../../stage/runners-fleet.ts";
 import { until } from "../../stage/until.ts";
-import { HTTP_PORT, TCP_PORT, tcpRoute, trafficSplit, trafficTarget, workload } from "../../stage/workload.ts";
+import {
+  GRPC_PORT,
+  HTTP_PORT,
+  TCP_PORT,
+  tcpRoute,
+  trafficSplit,
+  trafficTarget,
+  workload,
+} from "../../stage/workload.ts";
 import { answersOf, untilAnsweredBy, type Area, type AreaStage } from "./row.ts";
 
 const namespace = "smi-pods";
@@ -46,21 +54,37 @@ function statefulSet(scene: Scene, name: string): readonly Manifest[] {
   ];
 }
 
-/** Every kind of probe, on a workload that nobody may call. */
-function probed(scene: Scene): readonly Manifest[] {
-  const name = "probed";
+/** Of a pod's second container, which shares its ports with the first. */
+const SECOND_HTTP_PORT = 8081;
+
+/** Asks the application on its own loopback, as `grpc_health_probe` or a script would. */
+const asksItself = `fetch("http://127.0.0.1:${SECOND_HTTP_PORT}/healthz").then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))`;
+
+/** Every kind of probe, on a workload that nobody may call; `service`: of which its gRPC probe asks. */
+function probed(scene: Scene, name: string, service: string): readonly Manifest[] {
   const labels = { app: name };
-  const container = {
+  const often = { periodSeconds: 1, failureThreshold: 60, timeoutSeconds: 10 };
+  const first = {
     name: "app",
     image: scene.image,
     args: [program],
     env: [{ name: "SHOP_TCP_PORT", value: String(TCP_PORT) }],
     ports: [{ name: "web", containerPort: HTTP_PORT }],
-    startupProbe: { httpGet: { path: "/healthz", port: "web" }, periodSeconds: 1, failureThreshold: 60 },
-    livenessProbe: { tcpSocket: { port: TCP_PORT }, periodSeconds: 1, failureThreshold: 2 },
-    readinessProbe: { httpGet: { path: "/healthz", port: HTTP_PORT }, periodSeconds: 1 },
+    startupProbe: { ...often, httpGet: { path: "/healthz", port: "web" } },
+    livenessProbe: { ...often, tcpSocket: { port: TCP_PORT } },
+    readinessProbe: { ...often, httpGet: { path: "/healthz", port: HTTP_PORT } },
   };
-  const spec = { serviceAccountName: name, containers: [container], terminationGracePeriodSeconds: 5 };
+  const second = {
+    ...{ name: "rpc", image: scene.image, args: [program] },
+    env: [
+      { name: "SHOP_HTTP_PORT", value: String(SECOND_HTTP_PORT) },
+      { name: "SHOP_GRPC_PORT", value: String(GRPC_PORT) },
+    ],
+    startupProbe: { ...often, exec: { command: ["node", "-e", asksItself] } },
+    livenessProbe: { ...often, grpc: { port: GRPC_PORT } },
+    readinessProbe: { ...often, failureThreshold: 1, grpc: { port: GRPC_PORT, service } },
+  };
+  const spec = { serviceAccountName: name, containers: [first, second], terminationGracePeriodSeconds: 5 };
   return [
     account(name),
     {
@@ -91,17 +115,24 @@ async function deploy(scene: Scene): Promise<void> {
     ...statefulSet(scene, "db"),
     ...statefulSet(scene, "db-next"),
     ...workload({ namespace, name: "client", image: scene.image }),
-    ...probed(scene),
+    ...probed(scene, "probed", "shop"),
     tcpRoute(namespace, "web", [HTTP_PORT]),
     ...["db", "db-next"].map((to) => trafficTarget({ namespace, name: to, to, from: ["client"], rule })),
   ]);
   await scene.ready("east");
+  // never ready, so it comes after those that are waited for
+  await scene.apply("east", probed(scene, "unwell", "down"));
 }
 
 function kubectl({ fleet }: AreaStage, ...args: readonly string[]): Promise<string> {
   return asClusters(fleet)
     .up.fleet.cluster("east")
     .kubectl([...args, "-n", namespace]);
+}
+
+interface UnhealthyEvent {
+  readonly involvedObject: { readonly name: string };
+  readonly message: string;
 }
 
 const at = (host: string) => `http://${host}:${HTTP_PORT}/`;
@@ -144,11 +175,25 @@ export const podsArea: Area = {
       },
     },
     {
-      name: "that nobody may call is ready and lives: the kubelet's probes are answered",
+      name: "that nobody may call is ready and lives: the kubelet's probes by HTTP, TCP, gRPC and a command are answered",
       play: async (stage) => {
         await kubectl(stage, "rollout", "status", "deploy/probed", "--timeout=60s");
         const template = "jsonpath={.items[*].status.containerStatuses[*].restartCount}";
-        expect((await kubectl(stage, "get", "pods", "-l", "app=probed", "-o", template)).trim()).toBe("0");
+        expect((await kubectl(stage, "get", "pods", "-l", "app=probed", "-o", template)).trim()).toBe("0 0");
+      },
+    },
+    {
+      name: "whose application says by gRPC that it does not serve is not ready: the kubelet hears the application, not its sidecar",
+      play: async (stage) => {
+        const refused = await until("the kubelet to be told", 60_000, async () => {
+          const events = await kubectl(stage, "get", "events", "--field-selector", "reason=Unhealthy", "-o", "json");
+          const { items } = JSON.parse(events) as { readonly items: readonly UnhealthyEvent[] };
+          const about = items.filter(({ involvedObject }) => involvedObject.name.startsWith("unwell-"));
+          return about.find(({ message }) => message.includes("NOT_SERVING"))?.message;
+        });
+        expect(refused).toContain("Readiness probe failed");
+        const template = "jsonpath={.items[*].status.containerStatuses[?(@.name=='rpc')].ready}";
+        expect((await kubectl(stage, "get", "pods", "-l", "app=unwell", "-o", template)).trim()).toBe("false");
       },
     },
     {

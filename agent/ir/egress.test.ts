@@ -1,0 +1,41 @@
+import { describe, expect, it } from "vitest";
+import { allowsEgress, buildEgress } from "./egress.ts";
+
+const systemNamespace = "isthmus-system";
+const says = (namespace: string, egress: string) => ({ namespace, egress });
+
+describe("whether workloads may call what is no service of the mesh", () => {
+  const rows = [
+    { about: "yes by default", words: [], open: ["shop", "bank"] },
+    { about: "no where the configuration says so", egress: false, words: [], open: [] },
+    { about: "no where their Namespace says so", words: [says("shop", "false")], open: ["bank"] },
+    { about: "yes where their Namespace says so", egress: false, words: [says("shop", "true")], open: ["shop"] },
+    { about: "as the agent's namespace says", words: [says(systemNamespace, "false")], open: [] },
+    {
+      about: "as their own Namespace says, whatever the agent's does",
+      ...{ words: [says(systemNamespace, "false"), says("bank", "true")], open: ["bank"] },
+    },
+    { about: "no where the word is a mistake", words: [says("shop", "yes")], open: ["bank"] },
+  ];
+
+  it.each(rows)("$about", ({ egress, words, open }) => {
+    const given = egress === undefined ? {} : { egress };
+    const built = buildEgress({ ...given, namespaceEgress: words, systemNamespace });
+    expect(["shop", "bank"].filter((namespace) => allowsEgress(built, namespace))).toEqual(open);
+  });
+
+  it("is told where it is a mistake", () => {
+    const { problems } = buildEgress({ namespaceEgress: [says("shop", "yes")] });
+    expect(problems).toMatchObject([
+      {
+        code: "ISTHMUS_EGRESS",
+        object: { kind: "Namespace", name: "shop" },
+        field: "metadata.annotations[isthmus.dev/egress]",
+      },
+    ]);
+  });
+
+  it("says nothing where everything may leave", () => {
+    expect(buildEgress({ namespaceEgress: [says("shop", "true")], systemNamespace })).toEqual({ problems: [] });
+  });
+});
