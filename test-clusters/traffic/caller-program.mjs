@@ -1,6 +1,7 @@
 // Runs inside a pod or beside a sidecar (`node --input-type=module -e`), so it may import node:* only. Reads one JSON
 // command a line, answers one JSON line each. Requests go out as the workload's application would send them: to the
 // address that its name resolves to, or, where HTTP_PROXY names the sidecar, to that.
+import { EventEmitter } from "node:events";
 import http from "node:http";
 import http2 from "node:http2";
 import net from "node:net";
@@ -59,6 +60,7 @@ async function load({ url, rps, seconds, method, timeoutMs = 10_000, connections
     const sentAtMs = performance.now() - started;
     const answer = await request({ url, method, timeoutMs, agent });
     result.requests += 1;
+    heard.emit("answer");
     result.slowestMs = Math.max(result.slowestMs, answer.ms);
     const key = answer.error ?? String(answer.status);
     result.statuses[key] = (result.statuses[key] ?? 0) + 1;
@@ -82,6 +84,21 @@ async function load({ url, rps, seconds, method, timeoutMs = 10_000, connections
 }
 
 let stopped = false;
+
+/** Emits `answer` for every request of a load that is over. */
+const heard = new EventEmitter().setMaxListeners(0);
+
+function moreAnswers({ count }) {
+  let left = count;
+  return new Promise((resolve) => {
+    heard.on("answer", function counted() {
+      left -= 1;
+      if (left > 0) return;
+      heard.off("answer", counted);
+      resolve({});
+    });
+  });
+}
 
 /** Connects, sends `text` if any, and gathers what comes back until the peer ends, `bytes` arrived or the time is up. */
 function tcp({ host, port, text, bytes = 1, timeoutMs = 5_000 }) {
@@ -239,6 +256,7 @@ const operations = {
   rpc,
   request,
   load,
+  moreAnswers,
   tcp,
   hold,
   held: async ({ name }) => heldState(name),

@@ -104,6 +104,8 @@ export interface Caller {
   rpc(options: RpcOptions): Promise<RpcAnswer>;
   request(options: RequestOptions): Promise<Answer>;
   load(options: LoadOptions): Promise<LoadResult>;
+  /** Once the running load has had that many answers more, so that what was just changed was also used under load. */
+  moreAnswers(count: number): Promise<void>;
   tcp(options: TcpOptions): Promise<TcpAnswer>;
   /** Opens a connection and keeps it; answers when something came back on it, or it has ended. */
   hold(options: HoldOptions): Promise<HeldState>;
@@ -153,6 +155,9 @@ export function openCaller(place: CallerPlace): Caller {
   return {
     request: (options) => send("request", options),
     load: (options) => send("load", options),
+    moreAnswers: async (count) => {
+      await send("moreAnswers", { count });
+    },
     tcp: (options) => send("tcp", options),
     rpc: (options) => send("rpc", { authority: `${options.host}:${options.port}`, ...options }),
     hold: (options) => send("hold", { authority: `${options.host}:${options.port}`, ...options }),

@@ -56,9 +56,11 @@ export const modesArea: Area = {
           await scene.apply("west", [permissiveNamespace(namespace, true)]);
           await untilAnsweredBy(stranger, url, "server");
           await until("raw TCP of a stranger", 20_000, () => tcpAnswers(stranger));
+          await allowed.moreAnswers(10);
           await scene.apply("west", [permissiveNamespace(namespace, false)]);
           await untilAnsweredBy(stranger, url, "403");
           await until("no raw TCP of a stranger", 20_000, async () => !(await tcpAnswers(stranger)));
+          await allowed.moreAnswers(10);
         }
         await allowed.stop();
         const { requests, failed, failures } = await load;
@@ -66,7 +68,7 @@ export const modesArea: Area = {
           `permissive mode switched ten times under load: ${failed} of ${requests} requests failed\n`,
         );
         expect(failures).toEqual([]);
-        expect(requests).toBeGreaterThan(100);
+        expect(requests).toBeGreaterThanOrEqual(100); // ten in each step
       },
     },
     {
