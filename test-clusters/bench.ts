@@ -32,9 +32,10 @@ import { bringUpSites } from "./sites/site-fleet.ts";
 
 const benches: readonly Bench[] = [propagation, join, memory, demoSites, revoke, policy, rotation, issue];
 
-const usage = `usage: npm run bench -- NAME [--sites] [--only CASE,...] [--json FILE] | --list
+const usage = `usage: npm run bench -- NAME [--sites] [--case NAME]... [--json FILE] | --list
 Brings up what the bench needs and takes it down. ISTHMUS_FLEET=FILE (as the end-to-end runner writes it) measures on a
-fleet that is up instead. --sites: on sites, which are processes of this machine; needs no root.
+fleet that is up instead. --sites: on sites, which are processes of this machine; needs no root. --case, repeatable: some
+of the bench's cases instead of all.
 `;
 
 const say = (line: string) => process.stdout.write(`${line}\n`);
@@ -45,6 +46,7 @@ function list(): void {
     const root = needsRoot ? `; needs root${bench.runOnSites === undefined ? "" : ", or --sites"}` : "";
     say(`${name.padEnd(12)} ${String(minutes).padStart(2)} min  ${bar}${root}`);
     say(`${" ".repeat(21)}${about}`);
+    if (bench.cases !== undefined) say(`${" ".repeat(21)}--case ${bench.cases.join(", ")}`);
   }
 }
 
@@ -55,6 +57,15 @@ function benchNamed(name: string | undefined): Bench {
   throw new UserError("ISTHMUS_USAGE", what, { hint: "npm run bench -- --list" });
 }
 
+/** A case that does not exist would measure nothing, and so miss no bar. */
+function chosenCases({ name, cases = [] }: Bench, chosen: readonly string[] | undefined): BenchContext["only"] {
+  const unknown = chosen?.find((each) => !cases.includes(each));
+  if (unknown === undefined) return chosen;
+  throw new UserError("ISTHMUS_USAGE", `the bench ${name} has no case ${unknown}`, {
+    hint: cases.length === 0 ? "it has no cases" : `--case ${cases.join(", --case ")}`,
+  });
+}
+
 function benchContext(only: BenchContext["only"], signal: AbortSignal): BenchContext {
   const progress = lineProgress((text) => process.stdout.write(text));
   const withFleet: BenchContext["withFleet"] = async (clusters, work, settings) => {
@@ -62,7 +73,7 @@ function benchContext(only: BenchContext["only"], signal: AbortSignal): BenchCon
     try {
       const up = { ...(await upClusters({ progress, signal, clusters, runId })), ...(settings && { settings }) };
       await progress.step("hub", () => upHub(up));
-      return await work(up);
+      return await unlessStopped(work(up), signal);
     } finally {
       await progress.step("taking the fleet down", () => downFleet(runId));
     }
@@ -74,7 +85,9 @@ function benchContext(only: BenchContext["only"], signal: AbortSignal): BenchCon
     withFleet,
     withSites: async (sites, work, settings) => {
       const fleet = await bringUpSites(sites, progress, settings);
-      return work(fleet).finally(() => progress.step("taking the sites down", () => fleet.run.down()));
+      return unlessStopped(work(fleet), signal).finally(() =>
+        progress.step("taking the sites down", () => fleet.run.down()),
+      );
     },
     withJoinedFleet: async (clusters, work, settings) => {
       const given = process.env["ISTHMUS_FLEET"];
@@ -86,6 +99,19 @@ function benchContext(only: BenchContext["only"], signal: AbortSignal): BenchCon
       return withFleet(clusters, joined, settings);
     },
   };
+}
+
+/** Rejects when the bench is stopped: whatever the work is in the middle of, its fleet is taken down. */
+async function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const stopped = Promise.withResolvers<never>();
+  const stop = () => stopped.reject(signal.reason as Error);
+  signal.addEventListener("abort", stop, { once: true });
+  if (signal.aborted) stop();
+  try {
+    return await Promise.race([work, stopped.promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
 }
 
 interface BenchOptions {
@@ -100,7 +126,7 @@ async function runBench(bench: Bench, { sites, only, jsonFile }: BenchOptions, s
   const reason = needsRoot ? await whyNoClusters() : undefined;
   if (reason !== undefined) throw new UserError("ISTHMUS_BENCH_UNSUPPORTED", reason);
   const machine = machineFacts();
-  const context = benchContext(only, signal);
+  const context = benchContext(chosenCases(bench, only), signal);
   const { figures, conditions, bars } = sites ? await onSites(bench, context) : await bench.run(context);
   const result = {
     ...figuresOf(bench, figures, sites),
@@ -141,7 +167,7 @@ async function main(signal: AbortSignal): Promise<boolean> {
       list: { type: "boolean", default: false },
       sites: { type: "boolean", default: false },
       json: { type: "string" },
-      only: { type: "string" },
+      case: { type: "string", multiple: true },
       help: { type: "boolean", default: false },
     },
   });
@@ -150,7 +176,7 @@ async function main(signal: AbortSignal): Promise<boolean> {
   if (values.help || values.list) return true;
   return runBench(
     benchNamed(positionals[0]),
-    { sites: values.sites, only: values.only?.split(","), jsonFile: values.json },
+    { sites: values.sites, only: values.case, jsonFile: values.json },
     signal,
   );
 }
@@ -158,10 +184,12 @@ async function main(signal: AbortSignal): Promise<boolean> {
 const stop = new AbortController();
 for (const name of ["SIGINT", "SIGTERM"] as const)
   process.once(name, () => stop.abort(new Error(`stopped by ${name}`)));
+// Node would end here at once and leave the fleet up: a caller whose pod was killed for its memory did that once
+process.on("uncaughtException", (error) => stop.abort(error));
 try {
   process.exitCode = (await main(stop.signal)) ? 0 : 1;
 } catch (error) {
   const code = error instanceof UserError ? error.code : "ISTHMUS_BENCH";
   process.stderr.write(`${code}: ${causeChain(error).join("; caused by ")}\n`);
-  process.exitCode = 1;
+  process.exit(1); // what the bench was in the middle of may wait for minutes
 }

@@ -48,6 +48,8 @@ export interface Bench {
   readonly bar: string;
   readonly minutes: number;
   readonly needsRoot: boolean;
+  /** What `--case` may name; absent: the bench is one whole. */
+  readonly cases?: readonly string[];
   run(context: BenchContext): Promise<BenchResult>;
   /** With --sites: the same on sites, without root. */
   runOnSites?(context: BenchContext): Promise<BenchResult>;

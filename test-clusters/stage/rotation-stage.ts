@@ -141,12 +141,17 @@ async function traffic(callers: Callers, rps: number, work: () => Promise<unknow
     back.load({ url: backUrl, rps: rps - outRps - 1000 / TCP_EVERY_MS, seconds: ENDLESS_S }),
   ];
   const connections = connectAnew(callers);
-  try {
+  const worked = async () => {
     await pause(MARGIN_MS);
     await work();
     await pause(MARGIN_MS);
+  };
+  // a caller that dies is the end of the measurement, not something to be heard of when the work is over
+  const died = Promise.all(loads).then(() => new Promise<never>(() => undefined));
+  try {
+    await Promise.race([worked(), died]);
   } finally {
-    await Promise.all([out.stop(), back.stop()]);
+    await Promise.allSettled([out.stop(), back.stop(), connections.stop()]);
   }
   const [results, tcp] = await Promise.all([Promise.all(loads), connections.stop()]);
   const said = [...results.flatMap(({ failures }) => failures.map((each) => JSON.stringify(each))), ...tcp.said];
