@@ -8,6 +8,7 @@ import { UserError } from "../shared/errors.ts";
 import { causeChain } from "../shared/log.ts";
 import { callAcross, callerIdentity, denyByDefault, failoverGateway, failoverPods, type Actors } from "./demo/acts.ts";
 import { deployShop, shopNamespace } from "./demo/shop.ts";
+import { interrupted, stayUntilInterrupted } from "./demo/interruption.ts";
 import { memberNames, type DemoStage } from "./demo/stage.ts";
 import { demoReport, demoSteps, type Steps } from "./demo/steps.ts";
 import type { FleetStage } from "./stage/fleet-under-test.ts";
@@ -53,13 +54,6 @@ async function show(steps: Steps, fleet: FleetStage, stage: DemoStage): Promise<
   }
 }
 
-function interrupted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener("abort", () => resolve(), { once: true });
-  });
-}
-
 interface DemoOptions {
   readonly once: boolean;
   readonly kubernetes: boolean;
@@ -78,7 +72,7 @@ async function play(steps: Steps, stage: DemoStage, { once }: DemoOptions, signa
   if (once) return;
   say("\nThe fleet stays up until Ctrl-C. Things to try in another terminal:");
   for (const line of stage.nextThings()) say(`  ${line}`);
-  await interrupted(signal);
+  await stayUntilInterrupted(signal);
 }
 
 async function failWhenAborted(signal: AbortSignal): Promise<never> {

@@ -93,18 +93,26 @@ function sampleOf(folder: string): Sample {
   return { totalMb: rounded(totalMb), byProgram, processes };
 }
 
-/** Undefined: not of this demo. Everything that it starts has its run's mark; the demo itself has the folder. */
+/** Undefined: not of this demo. Everything that it starts is of its run; the demo itself has the folder. */
 function programIn(pid: number, folder: string): string | undefined {
   if (!Number.isInteger(pid)) return undefined;
   const environment = read(pid, "environ");
-  const ofRun = environment.includes(`${runMark}=${folder}/`);
-  if (!ofRun && !environment.includes(`TMPDIR=${folder}\0`)) return undefined;
-  const words = read(pid, "cmdline").split("\0");
+  const commandLine = read(pid, "cmdline");
+  if (isOfRun(environment, commandLine, folder)) return programOf(commandLine.split("\0"));
+  return environment.includes(`TMPDIR=${folder}\0`) ? "demo" : undefined;
+}
+
+/** By its mark. Redis writes a title over its environment; in it is the socket, which lies in the run's folder. */
+function isOfRun(environment: string, commandLine: string, folder: string): boolean {
+  if (environment.includes(`${runMark}=${folder}/`)) return true;
+  return commandLine.startsWith("redis-server ") && commandLine.includes(`${folder}/`);
+}
+
+function programOf(words: readonly string[]): string {
   const program = words[0]?.split(" ")[0]?.split("/").at(-1) ?? "";
-  if (!ofRun) return "demo";
   if (program !== "node") return program;
-  const command = words[words.findIndex((word) => word.endsWith("/cli/isthmus.js")) + 1];
-  return words.some((word) => word.endsWith("/cli/isthmus.js")) ? `isthmus ${command ?? ""}` : "applications";
+  const entry = words.findIndex((word) => word.endsWith("/cli/isthmus.js"));
+  return entry < 0 ? "applications" : `isthmus ${words[entry + 1] ?? ""}`;
 }
 
 function read(pid: number, file: string): string {

@@ -11,6 +11,7 @@ import { fleetDomain } from "../stage/fleet-domain.ts";
 import type { FleetStage, HubUnderTest } from "../stage/fleet-under-test.ts";
 import { productIn, type Product } from "../stage/product.ts";
 import { until } from "../stage/until.ts";
+import { compileAhead } from "./compiled-code.ts";
 import { siteMember, type SiteMember } from "./site-member.ts";
 import { siteProcesses, type SiteProcesses } from "./site-processes.ts";
 import { openSiteScene } from "./site-scene.ts";
@@ -62,7 +63,7 @@ export async function prepareSites(
   progress: Progress,
   settings = asShipped,
 ): Promise<SiteFleet> {
-  const programs = await findPrograms(progress);
+  const [programs] = await Promise.all([findPrograms(progress), compileAhead(environment([]))]);
   const run = await openRun(names, (line) => progress.say(line));
   return siteFleet(run, programs, settings);
 }
