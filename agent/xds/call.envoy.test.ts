@@ -49,6 +49,31 @@ exportPorts:
   - { service: far, port: 80, endpoints: [{ address: 10.1.0.4 }] }
 `;
 
+/** Asks again and again on one connection until it is let through, as a client does that keeps connections. */
+const keepsItsConnection = {
+  "HTTP/1.1": `
+    const http = require("node:http");
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    const ask = () => http.get("${LOCAL}", { agent }, (answer) => {
+      answer.resume().on("end", () => (console.log(answer.statusCode), answer.statusCode === 200 || setTimeout(ask, 50)));
+    });
+    ask();`,
+  "HTTP/2": `
+    const http2 = require("node:http2");
+    let session;
+    const ask = () => {
+      if (session === undefined || session.closed) session = http2.connect("${LOCAL}").on("error", () => undefined);
+      const again = () => setTimeout(ask, 50);
+      const stream = session.request({ ":path": "/items" }).on("error", again).on("response", (head) => {
+        console.log(head[":status"]);
+        if (head[":status"] === 200) process.exit();
+        again();
+      });
+      stream.resume().end();
+    };
+    ask();`,
+};
+
 const plainServer = `require("node:http").createServer((q, r) => r.end("outside")).listen(9000)`;
 
 // generous: on a busy machine a proxy takes seconds to start; what has a bar asserts it itself
@@ -188,6 +213,26 @@ describe.skipIf(reason !== undefined)("calls between real Envoys", () => {
     world.front.configure(front);
     await eventually("it may again", async () => ((await world.front.curl(unknown)).status === 403 ? undefined : true));
   });
+
+  it.each(Object.entries(keepsItsConnection))(
+    "a client that was refused and keeps its connection (%s) is let through once it is granted",
+    async (_version, program) => {
+      world.front.configure(front.replace(/grants: .*/, "grants: []"));
+      await eventually("it is refused", () => answers(LOCAL, 403));
+      const client = start(world.front.pod.inside([process.execPath, "-e", program]));
+      try {
+        await eventually("it is refused on its connection", () =>
+          Promise.resolve(/403\n/.test(client.log()) || undefined),
+        );
+        world.front.configure(front);
+        await eventually("it is let through", () => Promise.resolve(/200\n/.test(client.log()) || undefined));
+      } finally {
+        world.front.configure(front);
+        await client.stop();
+        await eventually("the grant is back", () => answers(LOCAL, 200));
+      }
+    },
+  );
 
   it("a destination outside the mesh is reached as if there were no mesh", async () => {
     const plain = start(world.gatewayWest.pod.inside([process.execPath, "-e", plainServer]));

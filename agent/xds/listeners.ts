@@ -84,6 +84,15 @@ export function chainOf(view: PortView, podLabel: boolean): JsonMessage {
   return remembered(view, `chain|${podLabel}`, () => portChain(view.name, view.port.protocol, podLabel));
 }
 
+/**
+ * A connection has its chain for life, so one that was refused would be refused for ever: it ends with its first answer (`Connection:
+ * close`, GOAWAY), and the next one is led by what is granted then.
+ */
+const oneAnswerEach: JsonMessage = {
+  common_http_protocol_options: { max_requests_per_connection: 1 },
+  drain_timeout: "0.1s",
+};
+
 /** One for all that is refused, and the same bytes for every caller. */
 function denyChain(podLabel: boolean): JsonMessage {
   return {
@@ -93,7 +102,7 @@ function denyChain(podLabel: boolean): JsonMessage {
         statPrefix: "deny",
         codec: "AUTO",
         routes: { rds: fixedNames.denyHttp },
-        extra: { ...addressAsHeader, access_log: [requestLog(podLabel)] },
+        extra: { ...addressAsHeader, ...oneAnswerEach, access_log: [requestLog(podLabel)] },
       }),
     ],
   };

@@ -23,6 +23,7 @@ export async function openScene(up: ClustersUp, namespace: string, clusters: rea
     image: imageNamed(up.images, "isthmus"),
     cluster: (name) => fleet.cluster(name),
     apply: async (cluster, manifests) => {
+      if (manifests.length === 0) return;
       await fleet.cluster(cluster).kubectl(["apply", "-f", "-"], { input: manifestList(manifests) });
     },
     remove: async (cluster, kindAndName) => {

@@ -322,17 +322,21 @@ export const accessArea: Area = {
         await only(stage, { name: "here", http: anything });
         await answers(caller, [{}, 200]);
         const timed = async (status: number, change: () => Promise<void>) => {
-          const started = performance.now();
+          const asked = performance.now();
           await change();
+          const made = performance.now();
           await until(`${status}`, 10_000, async () => (await statusOf(caller, {})) === status);
-          return performance.now() - started;
+          return { sinceMs: performance.now() - made, wholeMs: performance.now() - asked };
         };
-        const takenMs = await timed(403, () => only(stage));
-        const givenMs = await timed(200, () => only(stage, { name: "here", http: anything }));
-        const text = `${takenMs.toFixed(0)} ms to take effect when taken away, ${givenMs.toFixed(0)} ms when given`;
-        process.stdout.write(`a TrafficTarget: ${text}\n`);
+        const taken = await timed(403, () => only(stage));
+        const given = await timed(200, () => only(stage, { name: "here", http: anything }));
+        const words = [taken, given].map(
+          ({ sinceMs, wholeMs }) =>
+            `${sinceMs.toFixed(0)} ms (${wholeMs.toFixed(0)} ms with kubectl, or writing the file)`,
+        );
+        process.stdout.write(`a TrafficTarget takes effect after ${words.join(" when taken away, ")} when given\n`);
         // others' rows run beside: three times the bar
-        expect(Math.max(takenMs, givenMs)).toBeLessThan(3_000);
+        expect(Math.max(taken.sinceMs, given.sinceMs)).toBeLessThan(3_000);
       },
     },
   ],

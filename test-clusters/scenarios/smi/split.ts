@@ -161,8 +161,12 @@ export const splitArea: Area = {
       play: async (stage) => {
         const caller = await client(stage);
         await split(stage, { v2: 1 });
-        for (const host of ["cart", `cart.${namespace}`, `cart.${namespace}.svc.cluster.local`])
-          for (const dot of ["", "."]) await untilAnsweredBy(caller, url(`${host}${dot}`), "v2");
+        const full = `cart.${namespace}.svc.cluster.local`;
+        const short = ["cart", `cart.${namespace}`];
+        // to a resolver a dot ends a full name; a proxy that is asked by name takes it off any
+        const dotted = stage.fleet.kind === "sites" ? [...short, full] : [full];
+        for (const host of [...short, full, ...dotted.map((name) => `${name}.`)])
+          await untilAnsweredBy(caller, url(host), "v2");
       },
     },
     {
