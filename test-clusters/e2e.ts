@@ -34,13 +34,13 @@ interface UpFleet {
   down(): Promise<void>;
 }
 
-async function fleetFor({ fleet }: Suite, signal: AbortSignal): Promise<UpFleet | undefined> {
+async function fleetFor({ fleet, trafficMetrics }: Suite, signal: AbortSignal): Promise<UpFleet | undefined> {
   const progress = lineProgress((text) => process.stdout.write(text));
   switch (fleet) {
     case "none":
       return undefined;
     case "joined": {
-      const up = await bringUpJoinedFleet({ progress, signal });
+      const up = await bringUpJoinedFleet({ progress, signal, trafficMetrics: trafficMetrics === true });
       return { file: { kind: "clusters", ...up.file }, down: () => up.down() };
     }
     case "sites": {

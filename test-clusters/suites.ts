@@ -11,6 +11,8 @@ export interface Suite {
   /** One fleet is brought up for the suite: "joined" clusters or "sites"; "none": the scenarios bring up what they need. */
   readonly fleet: "joined" | "sites" | "none";
   readonly needsRoot: boolean;
+  /** The agents are told of a Prometheus, which a scenario starts. */
+  readonly trafficMetrics?: true;
   /** Only the rows whose names match. */
   readonly rows?: string;
 }
@@ -61,8 +63,10 @@ export const suites: readonly Suite[] = [
   },
   {
     name: "smi-pods",
-    about: "the same rows of SMI on real pods, and those that need a kubelet: StatefulSets, probes, Jobs",
-    files: ["smi.e2e.ts"],
+    about:
+      "the same rows of SMI on real pods, and those that need a kubelet or an API server: probes, Jobs, TrafficMetrics",
+    files: ["smi.e2e.ts", "traffic-metrics.e2e.ts"],
+    trafficMetrics: true,
     budgetMinutes: 8,
     fleet: "joined",
     needsRoot: true,

@@ -88,7 +88,7 @@ describe("flows that change", () => {
   });
 });
 
-const nothing: Trial = { objects: [], modes: [], remove: false, permissive: undefined };
+const nothing: Trial = { objects: [], modes: [], permissive: undefined };
 
 describe("a policy that is tried", () => {
   const drawn = policies.find(({ targets, permissive }) => targets.length > 2 && !permissive);
@@ -96,15 +96,15 @@ describe("a policy that is tried", () => {
   const { ir } = buildIr(inputs);
 
   it("leaves the mesh that stands as it is", () => {
-    const objects = inputs.trafficTargets.map((record) => ({ list: "trafficTargets" as const, record }));
+    const objects = inputs.trafficTargets.map((record) => ({ list: "trafficTargets" as const, record, remove: true }));
     const before = JSON.stringify(ir);
-    tryPolicy({ ir, inputs }, { ...nothing, objects, remove: true });
+    tryPolicy({ ir, inputs }, { ...nothing, objects });
     expect(JSON.stringify(ir)).toBe(before);
     expect(buildIr(inputs, ir).ir).toBe(ir);
   });
 
   it("changes nothing when it is what stands already", () => {
-    const objects = inputs.trafficTargets.map((record) => ({ list: "trafficTargets" as const, record }));
+    const objects = inputs.trafficTargets.map((record) => ({ list: "trafficTargets" as const, record, remove: false }));
     expect(tryPolicy({ ir, inputs }, { ...nothing, objects })).toEqual({ changes: [], problems: [] });
   });
 

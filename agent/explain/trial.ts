@@ -15,13 +15,14 @@ export type TrialList = "trafficTargets" | "httpRouteGroups" | "tcpRoutes" | "tr
 export interface TrialObject {
   readonly list: TrialList;
   readonly record: { readonly namespace: string; readonly name: string };
+  /** It is taken out instead of put in. */
+  readonly remove: boolean;
 }
 
 export interface Trial {
   readonly objects: readonly TrialObject[];
-  readonly modes: readonly { readonly namespace: string; readonly permissive: string }[];
-  /** The objects are taken out instead of put in. */
-  readonly remove: boolean;
+  /** What Namespaces would say; `remove`: they would say nothing any more. */
+  readonly modes: readonly { readonly namespace: string; readonly permissive: string; readonly remove: boolean }[];
   /** Of the whole member; undefined: as it is. */
   readonly permissive: boolean | undefined;
 }
@@ -34,30 +35,29 @@ export interface TrialResult {
 
 function changedList<T extends { readonly namespace: string; readonly name: string }>(
   list: readonly T[],
-  records: readonly T[],
-  remove: boolean,
+  objects: readonly { readonly record: T; readonly remove: boolean }[],
 ): readonly T[] {
-  if (records.length === 0) return list;
-  const keys = new Set(records.map(objectKey));
+  if (objects.length === 0) return list;
+  const keys = new Set(objects.map(({ record }) => objectKey(record)));
   const others = list.filter((each) => !keys.has(objectKey(each)));
-  return remove ? others : [...others, ...records];
+  return [...others, ...objects.flatMap(({ record, remove }) => (remove ? [] : [record]))];
 }
 
 function changedInputs(inputs: MeshInputs, trial: Trial): MeshInputs {
-  const { objects, remove, permissive } = trial;
+  const { objects, permissive } = trial;
   // a parser made each record for the list that it is filed under
   const of = <K extends TrialList>(list: K) =>
-    objects.filter((each) => each.list === list).map(({ record }) => record) as unknown as MeshInputs[K];
+    objects.filter((each) => each.list === list) as unknown as { record: MeshInputs[K][number]; remove: boolean }[];
   const lists = {
-    trafficTargets: changedList(inputs.trafficTargets, of("trafficTargets"), remove),
-    httpRouteGroups: changedList(inputs.httpRouteGroups, of("httpRouteGroups"), remove),
-    tcpRoutes: changedList(inputs.tcpRoutes, of("tcpRoutes"), remove),
-    trafficSplits: changedList(inputs.trafficSplits, of("trafficSplits"), remove),
-    exports: changedList(inputs.exports, of("exports"), remove),
+    trafficTargets: changedList(inputs.trafficTargets, of("trafficTargets")),
+    httpRouteGroups: changedList(inputs.httpRouteGroups, of("httpRouteGroups")),
+    tcpRoutes: changedList(inputs.tcpRoutes, of("tcpRoutes")),
+    trafficSplits: changedList(inputs.trafficSplits, of("trafficSplits")),
+    exports: changedList(inputs.exports, of("exports")),
   };
   const said = new Set(trial.modes.map(({ namespace }) => namespace));
   const others = (inputs.namespaceModes ?? []).filter(({ namespace }) => !said.has(namespace));
-  const modes = remove ? others : [...others, ...trial.modes];
+  const modes = [...others, ...trial.modes.filter(({ remove }) => !remove)];
   const whole = permissive === undefined ? inputs : withMode(inputs, permissive);
   const rest = whole === inputs ? modes : (whole.namespaceModes ?? []);
   return { ...whole, ...lists, namespaceModes: rest };

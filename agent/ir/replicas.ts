@@ -103,12 +103,21 @@ export function incomingPolicies(sources: ReplicaSources): {
   return { taken, others };
 }
 
+export function isMeantFor(members: readonly string[], cluster: string): boolean {
+  return members.includes("*") || members.includes(cluster);
+}
+
 /** A member that is cut off has no say here any longer, whatever the hub still holds of it. */
-function isForUs({ policyKind, members, cluster: from }: PolicyRecord, sources: ReplicaSources): boolean {
-  const { cluster, fleetDomain, revokedTrustDomains, policyFrom = ["*"] } = sources;
-  const wanted = members.includes("*") || members.includes(cluster);
+export function believesPolicyOf(
+  { policyFrom = ["*"], fleetDomain, revokedTrustDomains }: Omit<ReplicaSources, "remote">,
+  from: string,
+): boolean {
   const believed = policyFrom.includes("*") || policyFrom.includes(from);
-  return wanted && believed && isSmiKind(policyKind) && !revokedTrustDomains.includes(`${from}.${fleetDomain}`);
+  return believed && !revokedTrustDomains.includes(`${from}.${fleetDomain}`);
+}
+
+function isForUs({ policyKind, members, cluster: from }: PolicyRecord, sources: ReplicaSources): boolean {
+  return isMeantFor(members, sources.cluster) && believesPolicyOf(sources, from) && isSmiKind(policyKind);
 }
 
 /** Why a copy of another member is not here, said on the object that has its place. */

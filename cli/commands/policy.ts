@@ -24,7 +24,7 @@ export function policyCommand(streams: Streams): Command {
       "[path]",
       "a manifest, or a folder of them: TrafficTarget, HTTPRouteGroup, TCPRoute, ServiceExport, Namespace",
     )
-    .option("--member <name>", "try it in this member alone; else in every one that is connected")
+    .option("--member <name>", "try it in this member, and its copies in others; else in every one that is connected")
     .option("--delete", "try what would be if the objects were deleted")
     .addOption(new Option("--permissive <mode>", "try permissive mode of the whole member").choices(["on", "off"]))
     .addOption(dataOption())

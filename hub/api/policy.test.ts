@@ -174,6 +174,59 @@ describe("a change that is tried", () => {
     ]);
   });
 
+  describe("that is copied to another member", () => {
+    const replicated = {
+      ...target,
+      metadata: {
+        ...{ namespace: "shop", name: "ops" },
+        annotations: { "isthmus.dev/source-clusters": "east", "isthmus.dev/replicate": "west" },
+      },
+      spec: { ...target.spec, sources: [{ kind: "ServiceAccount", namespace: "shop", name: "ops" }] },
+    };
+    const asks = (object: object, more: object = {}) =>
+      tried({ member: "east", objectsJson: [JSON.stringify(object)], ...more });
+
+    it("is tried there too, with what its copy would let through", async () => {
+      expect(await asks(replicated)).toMatchObject([
+        { member: "east" },
+        { member: "west", changes: [{ effect: "allowed", caller: "east/shop/ops" }] },
+      ]);
+    });
+
+    it("changes nothing where an object of that name is nobody's copy, and says so", async () => {
+      const named = { ...replicated, metadata: { ...replicated.metadata, name: "cart" } };
+      expect(await asks(named)).toMatchObject([
+        { member: "east" },
+        {
+          member: "west",
+          changes: [],
+          problems: [{ code: "ISTHMUS_REPLICA_LOCAL", object: "TrafficTarget shop/cart" }],
+        },
+      ]);
+    });
+
+    it("is taken away there when its author no longer names the member, or takes it away", async () => {
+      const copy = aTarget({ name: "ops", sources: [{ kind: "ServiceAccount", namespace: "shop", name: "ops" }] });
+      const standing = { ...copy, sourceClusters: ["east"], replicatedFrom: "east" };
+      meshes.set("west", inWest({ trafficTargets: [aTarget({ sourceClusters: ["east"] }), standing] }));
+      const both = Array.from({ length: 2 }, () => ({ effect: "cut", caller: "east/shop/ops" }));
+      const cut = [{ member: "east" }, { member: "west", changes: both }];
+      const unnamed = { namespace: "shop", name: "ops" };
+      expect(await asks({ ...replicated, metadata: unnamed })).toMatchObject(cut);
+      expect(await asks(replicated, { remove: true })).toMatchObject(cut);
+      meshes.set("west", inWest());
+    });
+
+    it("is nobody's business where no copy would come of it", async () => {
+      expect(await asks({ ...replicated, metadata: { namespace: "shop", name: "ops" } })).toMatchObject([
+        { member: "east" },
+      ]);
+      meshes.set("west", inWest({ policyFrom: ["north"] }));
+      expect(await asks(replicated)).toMatchObject([{ member: "east" }]);
+      meshes.set("west", inWest());
+    });
+  });
+
   it("may be permissive mode", async () => {
     const [on] = await tried({ member: "west", permissive: "on" });
     expect(on?.changes).toMatchObject([{ effect: "allowed", caller: "anybody", content: "any request" }]);

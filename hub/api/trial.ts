@@ -1,5 +1,5 @@
 // `isthmus policy try`: asks members which flows a change would allow or cut there. Nothing is applied anywhere. Carries only.
-import type { TrialAnswer, TrialQuestion } from "../../shared/grpc/question-messages.ts";
+import type { Question, TrialAnswer, TrialQuestion } from "../../shared/grpc/question-messages.ts";
 import { UserError } from "../../shared/errors.ts";
 import { parseClusterName, type ClusterName } from "../../shared/ids.ts";
 import type { MemberQuestions } from "./member-questions.ts";
@@ -26,20 +26,33 @@ const nothing: TrialAnswer = { changes: [], more: 0, problems: [] };
 
 export async function tryPolicy(questions: MemberQuestions, order: TrialOrder): Promise<TrialReport> {
   const { member, objectsJson, remove, permissive } = order;
-  const members = member === "" ? questions.members() : [named(member)];
+  const author = member === "" ? undefined : named(member);
+  const members = author === undefined ? questions.members() : [author];
   if (members.length === 0)
     throw new UserError("ISTHMUS_NO_MEMBER", "no member's agent is connected to this hub", {
       hint: "isthmus clusters",
     });
-  const ask = async (cluster: ClusterName): Promise<MemberTrial> => {
-    const asked = await questions.ask(cluster, { question: "trial", trial: { objectsJson, remove, permissive } });
+  const ask = async (cluster: ClusterName, question: Question): Promise<MemberTrial> => {
+    const asked = await questions.ask(cluster, question);
     if (asked === "away") return { ...nothing, member: cluster, unanswered: "no agent of it is connected to this hub" };
     if (asked === "silent") return { ...nothing, member: cluster, unanswered: "its agent did not answer in time" };
     if (asked.answer === "trial") return { ...asked.trial, member: cluster, unanswered: "" };
     const why = asked.answer === "problem" ? asked.problem.message : "its agent does not know the question";
     return { ...nothing, member: cluster, unanswered: why };
   };
-  return { members: await Promise.all(members.map(ask)) };
+  const trial = { objectsJson, remove, permissive };
+  const tried = members.map((each) => ask(each, { question: "trial", trial }));
+  if (author === undefined) return { members: await Promise.all(tried) };
+  const others = questions.members().filter((each) => each !== author);
+  const copies = { author, objectsJson, remove };
+  const copied = await Promise.all(others.map((each) => ask(each, { question: "copies", copies })));
+  return { members: [...(await Promise.all(tried)), ...copied.filter((each) => isConcerned(each, order))] };
+}
+
+/** What has no copy there is not worth a line, unless a member that might have one cannot say. */
+function isConcerned({ changes, problems, unanswered }: MemberTrial, { objectsJson }: TrialOrder): boolean {
+  if (unanswered === "") return changes.length > 0 || problems.length > 0;
+  return objectsJson.some((text) => text.includes('"isthmus.dev/replicate"'));
 }
 
 function named(text: string): ClusterName {

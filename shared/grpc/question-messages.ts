@@ -52,10 +52,21 @@ export interface TrialQuestion {
   readonly permissive: string;
 }
 
+/** The same change, made in another member: what its copies would do here. Answered as a trial. */
+export interface CopiesQuestion {
+  /** The member in which the change is made. */
+  readonly author: string;
+  /** Manifests, each as JSON. */
+  readonly objectsJson: readonly string[];
+  /** The objects are taken away instead. */
+  readonly remove: boolean;
+}
+
 export type Question =
   | { readonly question: "call"; readonly call: CallQuestion }
   | { readonly question: "serve"; readonly serve: ServeQuestion }
   | { readonly question: "trial"; readonly trial: TrialQuestion }
+  | { readonly question: "copies"; readonly copies: CopiesQuestion }
   /** Of a newer hub. */
   | { readonly question?: undefined };
 

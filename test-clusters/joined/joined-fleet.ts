@@ -7,6 +7,7 @@ import { downFleet, openFleet, upFleet, type Fleet } from "../fleet.ts";
 import { ensurePackages } from "../machine/packages.ts";
 import { silentProgress, type Progress } from "../../shared/progress.ts";
 import { initHub, startHub, type HubProcess } from "./hub-process.ts";
+import { fleetPrometheusUrl } from "./prometheus.ts";
 import type { Product } from "../stage/product.ts";
 import { openProduct } from "./product.ts";
 
@@ -36,6 +37,8 @@ export interface UpOptions {
   readonly signal: AbortSignal;
   readonly clusters?: readonly string[];
   readonly runId?: string;
+  /** Agents serve TrafficMetrics from the fleet's Prometheus (prometheus.ts), which may be started later. */
+  readonly trafficMetrics?: boolean;
 }
 
 /** A name that no other run on this machine has: runs side by side, and leftovers of a killed one, never meet. */
@@ -88,10 +91,17 @@ export interface JoinedFleet extends ClustersUp {
   down(): Promise<void>;
 }
 
+function withTrafficMetrics(up: ClustersUp, wanted: boolean): ClustersUp {
+  if (!wanted) return up;
+  const { hub = [], join = [] } = up.settings ?? {};
+  const metrics = ["--set", `metrics.prometheusUrl=${fleetPrometheusUrl(up.fleet)}`];
+  return { ...up, settings: { hub, join: [...join, ...metrics] } };
+}
+
 /** Clusters, hub and joins; whatever fails, nothing is left behind. */
 export async function bringUpJoinedFleet(options: UpOptions): Promise<JoinedFleet> {
   const { progress } = options;
-  const up = await upClusters(options);
+  const up = withTrafficMetrics(await upClusters(options), options.trafficMetrics === true);
   const { runId } = up.fleet;
   try {
     await progress.step("hub", () => upHub(up));

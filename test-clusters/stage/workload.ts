@@ -42,7 +42,13 @@ function environment({ name, tcp, grpc }: WorkloadOptions): readonly Manifest[] 
 function deployment(options: WorkloadOptions): Manifest {
   const { namespace, name, image, replicas = 1, annotations = {}, cpuRequest = "10m", memoryLimit = "192Mi" } = options;
   const labels = { ...options.labels, app: name };
-  const probe = { httpGet: { path: "/healthz", port: HTTP_PORT }, periodSeconds: 1 };
+  // patient: on a machine that is busy with other tests an application that serves must not count as gone
+  const probe = {
+    httpGet: { path: "/healthz", port: HTTP_PORT },
+    periodSeconds: 1,
+    timeoutSeconds: 10,
+    failureThreshold: 6,
+  };
   const container = {
     name: "app",
     image,

@@ -118,13 +118,12 @@ export const protocolsArea: Area = {
       play: async (stage) => {
         const caller = await stage.caller("east", "client");
         await tcp(stage, "first", TCP_PORT);
-        const times = await Promise.all(
-          Array.from({ length: 5 }, () => caller.tcp({ host: `first.${namespace}`, port: TCP_PORT, bytes: 5 })),
-        );
-        const fastest = Math.min(...times.map(({ ms }) => ms));
-        process.stdout.write(`a server that speaks first is heard after ${fastest.toFixed(1)} ms\n`);
-        // an inspector would hold every one of them for its time-out of 100 ms, on both sides
-        expect(fastest).toBeLessThan(100);
+        // an inspector would hold every one of them for its time-out of 100 ms, on both sides; a busy machine holds some
+        const heard = await until("a greeting that nothing held back", 60_000, async () => {
+          const { end, ms } = await caller.tcp({ host: `first.${namespace}`, port: TCP_PORT, bytes: 5 });
+          return end === "received" && ms < 100 && ms;
+        });
+        process.stdout.write(`a server that speaks first is heard after ${heard.toFixed(1)} ms\n`);
       },
     },
     {
