@@ -1,6 +1,7 @@
 // A machine without Kubernetes as a member's platform: a folder of manifests, tokens of its own, one process that always
 // leads. Put together here from agent/site; decides nothing.
 import type { Clock } from "../shared/clock.ts";
+import { dataFolderGone } from "../shared/data-folder.ts";
 import type { Log } from "../shared/log.ts";
 import { ok, rejected } from "../shared/result.ts";
 import type { BoundInput } from "./ir/inputs.ts";
@@ -141,6 +142,8 @@ function serve(
 }
 
 async function writeCredentials({ credentials, isWhole }: Wish, deps: CredentialDeps): Promise<void> {
+  const gone = await dataFolderGone(deps.dataDir);
+  if (gone !== undefined) throw gone;
   for (const credential of credentials) await writeCredential(credential, deps);
   if (isWhole) await removeOtherCredentials(credentials, deps.dataDir);
 }

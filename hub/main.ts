@@ -20,6 +20,7 @@ import { openAuditLog, type AuditLog } from "./audit/log.ts";
 import { openAuthority, type Authority } from "./ca/authority.ts";
 import { createSigningPool } from "../shared/pki/signing-pool.ts";
 import type { HubConfig } from "./config.ts";
+import { watchDataFolder, type FolderWatch } from "./folder-watch.ts";
 import { readHubFile } from "./hub-file.ts";
 import { operatorSocketName } from "./operator-client.ts";
 import { startEmbeddedRedis, type EmbeddedRedis } from "./store/embedded-redis.ts";
@@ -111,6 +112,7 @@ interface Parts {
   readonly fleet: FleetListener;
   readonly http: HttpListener;
   readonly operator: HttpListener;
+  readonly folder: FolderWatch;
 }
 
 interface ListenInput {
@@ -155,8 +157,9 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
     { authority, store, authenticate, sessions, questions, joining, publishing, rotation, clock, log },
     config.listen,
   );
+  const folder = watchDataFolder({ dataDir: config.dataDir, clock, log });
   const http = await listenHttp(
-    adminApp(metrics, () => readiness(store)),
+    adminApp(metrics, () => readiness(store, folder)),
     config.http,
   );
   const { bundleChanged } = fleet;
@@ -179,7 +182,7 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
   };
   const endpoint = await bundleEndpoint(config, { authority, federation, live, clock });
   const operator = await listenOperator(operatorApp(operating), socketPath);
-  return { fleet, http, operator, rotation, federation, endpoint };
+  return { fleet, http, operator, rotation, federation, endpoint, folder };
 }
 
 /** `fleet` is asked when something has changed: it cannot listen before it knows whom reports go to. */
@@ -221,7 +224,8 @@ async function bundleEndpoint(
   return listenBundle(at, { authority, ownBundle: () => federation.ownBundle(), isMember, clock });
 }
 
-function readiness({ live }: Store): Readiness {
+function readiness({ live }: Store, folder: FolderWatch): Readiness {
+  if (folder.problem() !== "") return { ready: false, reason: folder.problem() };
   if (live.view === undefined) return { ready: false, reason: "no snapshot of the registry yet" };
   if (!live.connected) return { ready: false, reason: "redis is away; watchers keep the last state" };
   return { ready: true, reason: "" };
@@ -250,6 +254,7 @@ function tasks(input: TaskInput, redisRun: Promise<void> | undefined): readonly 
   const { authority, store, deps, parts, runMemory } = input;
   const { endpoint } = parts;
   return [
+    parts.folder.task,
     { name: "change-feed", run: (signal) => store.runFeed(signal) },
     { name: "revision-memory", run: runMemory },
     { name: "grpc", run: (signal) => parts.fleet.run(signal) },

@@ -20,6 +20,9 @@ spec:
       targetPort: http
 `;
 
+/** As an item of a List: two deeper. */
+const item = (manifest: string) => manifest.replace(/^/, "  - ").replaceAll(/\n(?=.)/g, "\n    ");
+
 describe("a manifest file", () => {
   it("gives the records that a cluster would give, with an API server's defaults", () => {
     const { objects, problems } = read(`${service}---\n${exportManifest("cart")}`);
@@ -53,6 +56,18 @@ describe("a manifest file", () => {
         "destination: { kind: ServiceAccount, name: a }\nsources: []\nspecs:\n  - kind: TCPRoute\n    name: A_b\n",
       "shop.yaml:8: spec.rules[0].name must be an object name",
     ],
+    [
+      "a List, in the second of its objects",
+      `apiVersion: v1\nkind: List\nitems:\n${item(service)}${item(service.replace("port: 80", "port: 0"))}`,
+      "shop.yaml:22: spec.ports[0].port must be a whole number",
+    ],
+    [
+      "a List, in an object without a name",
+      "apiVersion: v1\nkind: ServiceList\nitems:\n  - metadata: { name: a }\n    spec: { ports: [] }\n  - metadata: { labels: {} }\n",
+      "shop.yaml:6: metadata.name is missing",
+    ],
+    ["a List in JSON", '{ "kind": "List",\n "items": [\n  7 ] }', "shop.yaml:3: expected an object with apiVersion"],
+    ["a List without objects", "apiVersion: v1\nkind: List\n", 'shop.yaml:2: kind "List" is left out'],
     ["no name", "apiVersion: v1\nkind: Service\nmetadata:\n  labels: {}\n", "shop.yaml:3: metadata.name is missing"],
     [
       "a port that is a text",
@@ -147,6 +162,28 @@ describe("a manifest file", () => {
     const before = read(workloadManifest("cart"));
     const after = read(`# a comment\n${workloadManifest("cart")}`, before);
     expect(after.objects[0]?.object.record).toBe(before.objects[0]?.object.record);
+  });
+});
+
+describe("a List", () => {
+  it("is its objects, each with a line of its own", () => {
+    const list = read(`apiVersion: v1\nkind: List\nitems:\n${item(service)}${item(exportManifest("cart"))}`);
+    expect(list.problems).toEqual([]);
+    expect(named(list)).toEqual(["Service cart", "ServiceExport cart"]);
+    expect(list.objects.map(({ line }) => line)).toEqual([5, 15]);
+  });
+
+  it("of one kind says kind and version for all", () => {
+    const text = "apiVersion: v1\nkind: ServiceList\nitems:\n  - metadata: { name: a }\n    spec: { ports: [] }\n";
+    expect(named(read(text))).toEqual(["Service a"]);
+    expect(named(read("apiVersion: v1\nkind: ServiceList\nitems: []\n"))).toEqual([]);
+  });
+
+  it("with a mistake in one object changes none of them", () => {
+    const good = read(`apiVersion: v1\nkind: List\nitems:\n${item(service)}${item(exportManifest("cart"))}`);
+    const bad = read(good.text.replace("port: 80", "port: no"), good);
+    expect(bad.good).toBe(false);
+    expect(bad.objects).toBe(good.objects);
   });
 });
 

@@ -115,6 +115,19 @@ describe("a folder of manifests", () => {
     await eventually(() => names() === "stock");
   });
 
+  it("of data that goes away freezes everything, which is said, and nothing is lost when it is back", async () => {
+    const { names, codes } = await open();
+    await folder.write("a.yaml", workloadManifest("cart"));
+    await eventually(() => names() === "cart");
+    await rename(folder.data, `${folder.data}.away`);
+    await eventually(() => codes().includes("ISTHMUS_DATA_GONE"));
+    await folder.write("b.yaml", workloadManifest("basket"));
+    await eventually(() => codes().includes("ISTHMUS_DATA_GONE") && names() === "cart");
+    await expect(stat(folder.data)).rejects.toThrow("ENOENT");
+    await rename(`${folder.data}.away`, folder.data);
+    await eventually(() => names() === "cart basket" && codes().length === 0);
+  });
+
   it("in whose place something else lies freezes too", async () => {
     const { names, codes } = await open();
     await folder.write("a.yaml", workloadManifest("cart"));

@@ -3,6 +3,8 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../shared/clock.ts";
+import { dataFolderGone, dataGoneCode } from "../../shared/data-folder.ts";
+import { UserError } from "../../shared/errors.ts";
 import { runTasks } from "../../shared/lifecycle.ts";
 import { causeChain, type Log } from "../../shared/log.ts";
 import { sleepOrWake } from "../../shared/pause.ts";
@@ -161,7 +163,11 @@ async function openParts(options: SiteSourceOptions, nudge: () => void, changed:
     goodTexts: createKeeper<Readonly<Record<string, string>>>({
       ...options,
       name: "last good manifests",
-      write: (texts) => goodManifestsFile(dataDir).save(texts),
+      write: async (texts) => {
+        const gone = await dataFolderGone(dataDir);
+        if (gone !== undefined) throw gone;
+        await goodManifestsFile(dataDir).save(texts);
+      },
       refreshMs: GOOD_TEXTS_REFRESH_MS,
       spacingMs: GOOD_TEXTS_SPACING_MS,
     }),
@@ -175,6 +181,8 @@ async function settle(parts: Parts): Promise<void> {
   const { levels, folders, registeredDir, health, options } = parts;
   const [, registered] = folders;
   try {
+    const gone = await dataFolderGone(options.dataDir);
+    if (gone !== undefined) throw gone;
     for (const folder of folders) await folder.read();
     if (registered !== undefined) await removeDead(registeredDir, registered.files(), options.log);
     levels.objects = collectObjects(
@@ -206,12 +214,18 @@ function rememberGoodTexts({ levels, folders, goodTexts }: Parts): void {
 }
 
 function showFault({ levels, options, changed }: Parts, error: Error): void {
-  const message = `what changed is not in force yet: ${causeChain(error).join("; caused by ")}`;
-  const problems = share(levels.problems, [{ code: "ISTHMUS_SITE_STATE", message }]);
+  const problems = share(levels.problems, [faultProblem(error)]);
   if (problems === levels.problems) return;
   levels.problems = problems;
-  options.log.warn(message);
+  for (const { message } of problems) options.log.warn(message);
   changed();
+}
+
+function faultProblem(error: Error): Problem {
+  if (error instanceof UserError && error.code === dataGoneCode)
+    return { code: error.code, message: `${error.message}; ${error.hint ?? ""}` };
+  const message = `what changed is not in force yet: ${causeChain(error).join("; caused by ")}`;
+  return { code: "ISTHMUS_SITE_STATE", message };
 }
 
 async function takeDerived({ levels, options }: Parts): Promise<void> {

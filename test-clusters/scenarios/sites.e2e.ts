@@ -103,6 +103,37 @@ describe("a manifest", () => {
   });
 });
 
+describe("the data folder of", () => {
+  const gone = async (path: string, isSaid: () => Promise<boolean>, isBack: () => Promise<boolean>) => {
+    await rename(path, `${path}.away`);
+    try {
+      await until(`the loss of ${path} to be said`, 20_000, isSaid);
+      expect((await client.load({ url, rps: 20, seconds: 2 })).failed).toBe(0);
+    } finally {
+      await rename(`${path}.away`, path);
+    }
+    await until(`${path} to be back`, 20_000, isBack);
+    expect((await client.load({ url, rps: 20, seconds: 2 })).failed).toBe(0);
+  };
+
+  test("a site that goes away freezes everything, which is said, and nothing is lost", async () => {
+    const says = async () => (await problemsOf("west")).includes("ISTHMUS_DATA_GONE");
+    await gone(fleet.site("west").dataDir, says, async () => !(await says()));
+    expect(await problemsOf("west")).not.toMatch(/ISTHMUS_MANIFESTS_FROZEN|ISTHMUS_SITE_STATE/);
+  });
+
+  test("the hub that goes away is said, the fleet lives on, and nothing is lost", async () => {
+    const { hubAddress, hubHttpPort } = fleet.run.places;
+    const readiness = async () => (await fetch(`http://${hubAddress}:${hubHttpPort}/readyz`)).text();
+    const says = async () => (await readiness()).includes("is gone");
+    await gone(fleet.hub.dataDir, says, async () => (await readiness()) === "ok\n");
+    const { clusters } = JSON.parse(
+      await fleet.product.isthmus(["status", "-o", "json", "--data", fleet.hub.dataDir]),
+    ) as { readonly clusters: readonly { readonly state: string }[] };
+    expect(clusters.filter(({ state }) => state === "connected")).toHaveLength(3);
+  });
+});
+
 describe("a workload", () => {
   const replica = "server-0";
   const processName = `west.${namespace}.${replica}`;
