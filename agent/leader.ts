@@ -55,10 +55,10 @@ export function createLeader({ kube, copy, membership }: LeaderDeps): Kubernetes
     tasks: [imports, exports, events, policies, copies, trust, webhook, conversion, joined, registry].map(
       (writer) => writer.task,
     ),
-    settled: ({ problems, inputs }, { connected, acknowledged }) => {
+    settled: ({ problems, inputs }, { connected, acknowledged, refused }) => {
       imports.want({ imports: selectImports(inputs), hubConnected: connected });
-      exports.want(exportConditions(inputs, acknowledged));
-      const all = [...problems, ...kube.problems()];
+      exports.want(exportConditions(inputs, { acknowledged, refused }));
+      const all = [...problems, ...refused, ...kube.problems()];
       events.want(all);
       policies.want(all);
       copies.want(inputs);

@@ -17,6 +17,7 @@ import { skewProblems } from "./hub/clock-skew.ts";
 import { cutOffAfter, type CutOff } from "./hub/cut-off.ts";
 import { Publisher } from "./hub/publisher.ts";
 import { restoredRegistry } from "./hub/registry-copy.ts";
+import { refusedProblems } from "./hub/refused-records.ts";
 import { RemoteRegistry } from "./hub/remote-registry.ts";
 import { runHubSession, type HubState } from "./hub/session.ts";
 import { accountNameProblems } from "./identity/account-names.ts";
@@ -255,7 +256,8 @@ function tellStatus({ statusListeners }: Member): void {
 /** After a push, and after an answer of the hub: what is written of exports follows from both. */
 function tellLeader({ levels, publisher, leader }: Member): void {
   if (levels.settled === undefined) return;
-  leader.settled(levels.settled, { connected: levels.hub.connected, acknowledged: publisher.held() });
+  const refused = refusedProblems(publisher.refused());
+  leader.settled(levels.settled, { connected: levels.hub.connected, acknowledged: publisher.held(), refused });
 }
 
 /** A pod that is gone must not keep a stream on which its account's key is renewed. */
@@ -277,11 +279,7 @@ function allProblems(member: Member): readonly Problem[] {
   const { cluster, fleetDomain } = member.identity;
   const names = accountNameProblems(mesh.accounts(), trustDomainOf(cluster, fleetDomain));
   const own = [...cutOff, ...skewProblems(levels.skewMs), ...aging, ...mesh.nacks(), ...names];
-  // a record that the hub does not take is about an object of ours: its key names it
-  const refused = publisher
-    .refused()
-    .map(({ key, code, message }): Problem => ({ code, message: `${key} ${message}` }));
-  const ofCopies = [...sources.copies.problems(), ...refused];
+  const ofCopies = [...sources.copies.problems(), ...refusedProblems(publisher.refused())];
   return [...own, ...located, ...platform.problems(), ...leader.problems(), ...remote.problems(), ...ofCopies];
 }
 

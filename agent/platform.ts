@@ -76,6 +76,8 @@ export interface Service {
 export interface HubView {
   readonly connected: boolean;
   readonly acknowledged: ReadonlySet<string>;
+  /** What it does not take, as problems of our objects. */
+  readonly refused: readonly Problem[];
 }
 
 /** What one replica does for all. Told by every replica of what should be; only the leader's tasks act on it. */

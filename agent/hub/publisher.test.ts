@@ -227,6 +227,20 @@ describe("a publisher", () => {
     expect(publisher.refused()).toEqual([]);
   });
 
+  it("offers again what was over the quota when something else has gone", async () => {
+    publisher.setDesired([capacity("cart"), capacity("basket")]);
+    run();
+    const stream = await opened();
+    stream.ack(1, [{ key: "east/capacity/shop/basket", code: "ISTHMUS_RECORD_QUOTA", message: "too much" }]);
+    publisher.setDesired([capacity("basket")]);
+    expect(stream.batches.map(shape).slice(1)).toEqual([[0, 1, false]]);
+    stream.ack(2);
+    expect(stream.batches.map(shape).slice(2)).toEqual([[1, 0, false]]);
+    stream.ack(3);
+    expect(publisher.refused()).toEqual([]);
+    expect([...publisher.held()]).toEqual(["east/capacity/shop/basket"]);
+  });
+
   it("that no longer leads ends its stream; leading again is a new session with a later start", async () => {
     publisher.setDesired(many(1));
     const first = run();

@@ -187,8 +187,17 @@ export class Publisher {
     }
     for (const problem of problems) this.#refused.set(problem.key, problem);
     this.#acked = { sequence, revision };
+    if (answered.deleteKeys.length > 0) this.#tryAgain(stream);
     if (this.#hold(answered, problems) || problems.length > 0) for (const listener of this.#listeners) listener();
     return undefined;
+  }
+
+  /** What went may have made room for what was too much. */
+  #tryAgain(stream: Stream): void {
+    const over = [...this.#refused.values()].filter(({ code }) => code === "ISTHMUS_RECORD_QUOTA");
+    if (over.length === 0) return;
+    for (const { key } of over) stream.told.delete(key);
+    this.#flush(stream);
   }
 
   /** Whether what the hub holds has other keys now. */

@@ -2,6 +2,7 @@
 // Called by the status writer, which adds times and generation. A conflict is shown on every constituent (KEP-1645), so each
 // member computes it from the same records and shows it on its own.
 import { recordKey } from "../../shared/registry.ts";
+import type { Problem } from "../../shared/result.ts";
 import { fleetUnions, type FleetUnion } from "./fleet-union.ts";
 import type { ExportInput, MeshInputs, ServiceInput } from "./inputs.ts";
 import { memoryAfter } from "./memo.ts";
@@ -49,8 +50,20 @@ function validity(exported: ExportInput, service: ServiceInput | undefined): Exp
   return condition("Valid", "True", "Valid");
 }
 
-function readiness(own: OwnExport | undefined, acknowledged: ReadonlySet<string>): ExportCondition {
+/** What the hub has said of our records. */
+export interface HubWord {
+  /** Keys of the records that it has confirmed. */
+  readonly acknowledged: ReadonlySet<string>;
+  readonly refused: readonly Problem[];
+}
+
+function readiness(own: OwnExport | undefined, { acknowledged, refused }: HubWord): ExportCondition {
   if (own === undefined) return condition("Ready", "False", "Failed", "nothing is exported: see condition Valid");
+  const { namespace, name } = own.exported;
+  const refusal = refused.find(
+    ({ object }) => object?.kind === "ServiceExport" && object.namespace === namespace && object.name === name,
+  );
+  if (refusal !== undefined) return condition("Ready", "False", "Refused", `${refusal.message} (${refusal.code})`);
   if (!acknowledged.has(recordKey(own.service))) {
     return condition("Ready", "False", "Pending", "the hub has not confirmed it yet");
   }
@@ -65,8 +78,7 @@ function conflicts(union: FleetUnion | undefined): ExportCondition {
   return condition("Conflict", "True", reasons, union.conflicts.map((conflict) => conflict.message).join("; "));
 }
 
-/** `acknowledged`: keys of the records that the hub has confirmed. */
-export function exportConditions(inputs: MeshInputs, acknowledged: ReadonlySet<string>): readonly ExportStatus[] {
+export function exportConditions(inputs: MeshInputs, hub: HubWord): readonly ExportStatus[] {
   const memory = memoryAfter(inputs);
   const locals = localServices(memory, inputs);
   const services = new Map(inputs.services.map((service) => [objectKey(service), service]));
@@ -75,7 +87,7 @@ export function exportConditions(inputs: MeshInputs, acknowledged: ReadonlySet<s
   return [...inputs.exports].sort(compareObjects).map((exported) => {
     const key = objectKey(exported);
     const valid = validity(exported, services.get(key));
-    const ready = readiness(own.get(key), acknowledged);
+    const ready = readiness(own.get(key), hub);
     const { namespace, name } = exported;
     if (valid.status === "False") return { namespace, name, conditions: [valid, ready] };
     return { namespace, name, conditions: [valid, ready, conflicts(unions.get(key))] };

@@ -32,6 +32,12 @@ test.each<[string, string, readonly string[], readonly string[]]>([
     ["Accepted=True Accepted", "ResolvedRefs=False RefNotResolved"],
   ],
   [
+    "is more than the hub takes for other members",
+    "HTTPRouteGroup",
+    ["ISTHMUS_RECORD_QUOTA"],
+    ["Accepted=True Accepted", "Replicated=False RefusedByHub"],
+  ],
+  [
     "names what is not there",
     "TrafficTarget",
     ["ISTHMUS_UNRESOLVED_RULE", "ISTHMUS_UNRESOLVED_ACCOUNT"],

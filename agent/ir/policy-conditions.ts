@@ -3,7 +3,7 @@
 import type { Problem } from "../../shared/result.ts";
 
 export interface PolicyCondition {
-  readonly type: "Accepted" | "ResolvedRefs" | "Enforced";
+  readonly type: "Accepted" | "ResolvedRefs" | "Enforced" | "Replicated";
   readonly status: "True" | "False";
   readonly reason: string;
   readonly message: string;
@@ -17,14 +17,17 @@ const partial =
   /_UNRESOLVED_|^ISTHMUS_(SOURCE_KIND|SOURCE_CLUSTERS|RULE_KIND)$|^ISTHMUS_SPLIT_(ROOT|BACKEND|PORT|MATCH)$/;
 /** About copies in other members: the object itself is as it was. */
 const aside = /^ISTHMUS_REPLICA/;
+/** The hub does not take it for other members; here it is as it was. */
+const notTaken = /^ISTHMUS_RECORD/;
 const conflict = /CONFLICT/;
 const MAX_MESSAGE = 4_000;
 
 export function policyConditions(kind: string, problems: readonly Problem[]): readonly PolicyCondition[] {
   const unresolved = problems.filter(({ code }) => partial.test(code));
-  const refused = problems.filter(({ code }) => code !== notEnforced && !partial.test(code) && !aside.test(code));
+  const elsewhere = (code: string) => aside.test(code) || notTaken.test(code);
+  const refused = problems.filter(({ code }) => code !== notEnforced && !partial.test(code) && !elsewhere(code));
   const resolved = referring.has(kind) ? [resolvedRefs(unresolved)] : [];
-  return [accepted(refused), ...resolved, ...enforced(kind, problems)];
+  return [accepted(refused), ...resolved, ...enforced(kind, problems), ...replicated(problems)];
 }
 
 function accepted(refused: readonly Problem[]): PolicyCondition {
@@ -44,6 +47,12 @@ function enforced(kind: string, problems: readonly Problem[]): readonly PolicyCo
   if (said.length === 0 && kind !== "UDPRoute") return [];
   const message = "UDP does not pass the sidecar: this is accepted, but not enforced on the wire";
   return [{ type: "Enforced", status: "False", reason: "NotEnforcedOnTheWire", message: textOf(said) || message }];
+}
+
+function replicated(problems: readonly Problem[]): readonly PolicyCondition[] {
+  const said = problems.filter(({ code }) => notTaken.test(code));
+  if (said.length === 0) return [];
+  return [{ type: "Replicated", status: "False", reason: "RefusedByHub", message: textOf(said) }];
 }
 
 function textOf(problems: readonly Problem[]): string {

@@ -19,7 +19,7 @@ type StoredPolicy = Stored<unknown, PolicyAside>;
 type Settled = WeakMap<StoredPolicy, readonly Problem[]>;
 
 const none: readonly Problem[] = [];
-const types: readonly PolicyCondition["type"][] = ["Accepted", "ResolvedRefs", "Enforced"];
+const types: readonly PolicyCondition["type"][] = ["Accepted", "ResolvedRefs", "Enforced", "Replicated"];
 
 /** Another's CRD may be replaced by ours while the agent runs; until then not every push asks again. */
 const STATUSLESS_MS = 10 * 60_000;

@@ -49,11 +49,11 @@ export function createSiteLeader(deps: SiteLeaderDeps): SiteLeader {
   const told = createProblemLog(log);
   return {
     tasks: [registry.task],
-    settled: ({ inputs, problems: ofMesh }, { connected, acknowledged }) => {
+    settled: ({ inputs, problems: ofMesh }, { connected, acknowledged, refused }) => {
       imports = selectImports(inputs);
       source.setDerived(derivedServices(imports, connected, source.derived()));
-      exports = exportConditions(inputs, acknowledged);
-      const ofObjects = ofMesh.map((problem) => located(source.objects().places, problem));
+      exports = exportConditions(inputs, { acknowledged, refused });
+      const ofObjects = [...ofMesh, ...refused].map((problem) => located(source.objects().places, problem));
       told([...source.problems(), ...ofObjects, ...problems()]);
       deps.onSettled();
     },
