@@ -22,13 +22,13 @@ let dataDir: string;
 beforeEach(async () => {
   hub = await startTestHub({ data: await makeDataDir(), allowLoopback: true, retireSkew: "1s" });
   folder = await makeSiteFolder();
-}, 60_000);
+}, 180_000);
 
 afterEach(async () => {
   await stop();
   await hub.stop();
   await folder.remove();
-}, 60_000);
+}, 180_000);
 
 async function startSite(): Promise<void> {
   const token = parseJoinToken(await hub.tokenFor("east"));
@@ -49,7 +49,7 @@ async function startSite(): Promise<void> {
 }
 
 const overview = async () => (await hub.operator("GET", "/v1/trust")) as unknown as TrustOverview;
-const eventually = (holds: () => Promise<void>) => vi.waitFor(holds, { timeout: 45_000, interval: 100 });
+const eventually = (holds: () => Promise<void>) => vi.waitFor(holds, { timeout: 80_000, interval: 100 });
 
 async function kept(): Promise<JoinedIdentity> {
   const text = await readFile(join(dataDir, "identity.json"), "utf8");
@@ -58,7 +58,7 @@ async function kept(): Promise<JoinedIdentity> {
   return state.value;
 }
 
-describe("a site's agent while the root is rotated", { timeout: 120_000 }, () => {
+describe("a site's agent while the root is rotated", { timeout: 180_000 }, () => {
   it("gets everything under the new root, keeps it, and gives its proxies the new trust file", async () => {
     await startSite();
     const before = await kept();

@@ -107,7 +107,7 @@ describe("a site's agent and a hub", { timeout: 90_000 }, () => {
 
   it("gives the workload and the gateway a credential that a sidecar can start from", async () => {
     const folder = workloadFolder(config.dataDir, { namespace: "shop", name: "cart" });
-    await vi.waitFor(async () => expect(await readCredentialFolder(folder)).toBeDefined(), 10_000);
+    await vi.waitFor(async () => expect(await readCredentialFolder(folder)).toBeDefined(), 30_000);
     expect(await readCredentialFolder(folder)).toEqual({
       cluster: "east",
       fleetDomain: "acme.mesh",
@@ -157,7 +157,7 @@ describe("a site's agent and a hub", { timeout: 90_000 }, () => {
     // block 0 is the workload's own: the address in it is the service's as it is
     const hosts = join(workloadFolder(config.dataDir, { namespace: "shop", name: "cart" }), credentialFile.hosts);
     const line = `${importAddress} stock.shop.svc.clusterset.local\n`;
-    await vi.waitFor(async () => expect(await readFile(hosts, "utf8")).toContain(line), 10_000);
+    await vi.waitFor(async () => expect(await readFile(hosts, "utf8")).toContain(line), 30_000);
     publisher.finish();
     north.client.close();
     expect(JSON.parse(await readFile(join(config.dataDir, "addresses.json"), "utf8"))).toMatchObject({

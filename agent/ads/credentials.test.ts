@@ -74,18 +74,19 @@ describe("which root a client verifies by", () => {
     const tls = createSwappableCredentials(identityOf(old!));
     await ads.start(tls.credentials, { onClass: () => undefined });
     ads.agent.server.open();
-    /** Connects as Envoy does, with a session of before if it has one; `address:port`, or why not. */
+    /**
+     * Connects as Envoy does, with a session of before if it has one; `address:port`, or why not. A TLS 1.3 server offers a session when
+     * it has finished the handshake: so it knows the connection by then.
+     */
     const connect = (pem: string, session?: Buffer) =>
       new Promise<Connected>((resolve) => {
         const options = { host: "127.0.0.1", port: ads.agent.port, servername: "agent.test", ALPNProtocols: ["h2"] };
-        let resumable: Buffer | undefined;
-        const socket = tlsConnect({ ...options, ca: pem, session, checkServerIdentity: () => undefined }, () => {
-          const peer = `127.0.0.1:${socket.localPort}`;
-          // what a server has to say of sessions comes behind the handshake
-          setTimeout(() => resolve({ peer, socket, resumed: socket.isSessionReused(), session: resumable }), 50);
-        });
+        const socket = tlsConnect({ ...options, ca: pem, session, checkServerIdentity: () => undefined });
         socket.resume(); // whoever does not read does not see the end either
-        socket.on("session", (ticket) => (resumable = ticket));
+        socket.once("session", (offered) => {
+          const peer = `127.0.0.1:${socket.localPort}`;
+          resolve({ peer, socket, resumed: socket.isSessionReused(), session: offered });
+        });
         socket.on("error", (error: Error) => resolve({ failure: error.message, socket }));
       });
     const end = () => rmSync(dir, { recursive: true, force: true });

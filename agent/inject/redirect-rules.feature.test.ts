@@ -281,7 +281,7 @@ const onlyRanges: readonly Row[] = [
 
 const reason = missing();
 
-describe.skipIf(reason !== undefined)("in a real network namespace with a real Envoy", () => {
+describe.skipIf(reason !== undefined)("in a real network namespace with a real Envoy", { timeout: 120_000 }, () => {
   let pod: RedirectedPod;
 
   beforeAll(async () => {

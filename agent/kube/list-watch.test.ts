@@ -1,5 +1,5 @@
-import { afterEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../shared/clock.ts";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { systemClock, type Clock } from "../../shared/clock.ts";
 import { jsonLog } from "../../shared/log.ts";
 import { createClient } from "./client.ts";
 import { runListWatch, type FeedState, type ListWatchOptions } from "./list-watch.ts";
@@ -23,7 +23,11 @@ afterEach(async () => {
   for (const end of cleanUp.splice(0).reverse()) await end();
 });
 
-function run(api: FakeApi, options: ListWatchOptions = { resources: [namespaces] }): Running {
+function run(
+  api: FakeApi,
+  options: ListWatchOptions = { resources: [namespaces] },
+  clock: Clock = systemClock,
+): Running {
   const listeners = new Set<() => void>();
   const tellAll = () => {
     for (const listener of [...listeners]) listener();
@@ -42,12 +46,7 @@ function run(api: FakeApi, options: ListWatchOptions = { resources: [namespaces]
   const client = createClient(api.connection, { requestTimeoutMs: 5000 });
   const abort = new AbortController();
   const log = jsonLog("error", (line) => void process.stderr.write(line));
-  const done = runListWatch(
-    options,
-    store.sink,
-    { client, clock: systemClock, log, random: Math.random, onState },
-    abort.signal,
-  );
+  const done = runListWatch(options, store.sink, { client, clock, log, random: () => 0.5, onState }, abort.signal);
   cleanUp.push(async () => {
     abort.abort();
     await done;
@@ -71,6 +70,16 @@ function run(api: FakeApi, options: ListWatchOptions = { resources: [namespaces]
         check();
       }),
   };
+}
+
+/** Sleeps no longer than a turn of the event loop, and keeps what it was asked for. */
+function hurried(): { readonly clock: Clock; readonly sleptMs: readonly number[] } {
+  const sleptMs: number[] = [];
+  const sleep: Clock["sleep"] = async (ms, signal) => {
+    sleptMs.push(ms);
+    await systemClock.sleep(0, signal);
+  };
+  return { clock: { now: () => systemClock.now(), sleep }, sleptMs };
 }
 
 async function fake(answer: (call: FakeCall) => void): Promise<FakeApi> {
@@ -197,11 +206,16 @@ describe("a watch", () => {
       watches += 1;
       call.watch().end();
     });
-    const feed = run(api);
+    const { clock, sleptMs } = hurried();
+    const feed = run(api, undefined, clock);
     await feed.until("stale", () => feed.states.some(({ state }) => state === "stale"));
-    await systemClock.sleep(2500, new AbortController().signal);
-    expect(watches).toBeGreaterThan(1);
-    expect(watches).toBeLessThan(9);
+    await vi.waitFor(() => expect(sleptMs.length).toBeGreaterThanOrEqual(8), 30_000);
+    // one pause after each watch, longer every time up to the longest
+    expect(watches).toBeLessThanOrEqual(sleptMs.length + 1);
+    const pauses = sleptMs.slice(0, 8);
+    expect(pauses).toEqual([...pauses].sort((a, b) => a - b));
+    expect(Math.min(...pauses)).toBeGreaterThan(0);
+    expect(pauses.reduce((sum, ms) => sum + ms, 0)).toBeGreaterThan(15_000);
   });
 
   it("gives up credentials that are refused, and asks again with new ones", async () => {
@@ -219,16 +233,17 @@ describe("a watch", () => {
   });
 
   it("waits as long as the server asks", async () => {
-    const times: number[] = [];
+    let calls = 0;
     const api = await fake((call) => {
-      times.push(Date.now());
-      if (times.length === 1) call.json(429, { message: "too many requests" }, { "retry-after": "1" });
+      calls += 1;
+      if (calls === 1) call.json(429, { message: "too many requests" }, { "retry-after": "1" });
       else if (call.query.get("watch") === "true") call.watch();
       else call.json(200, listOf([], "5"));
     });
-    const feed = run(api);
+    const { clock, sleptMs } = hurried();
+    const feed = run(api, undefined, clock);
     await feed.until("synced", () => feed.states.at(-1)?.state === "synced");
-    expect((times[1] ?? 0) - (times[0] ?? 0)).toBeGreaterThanOrEqual(990);
+    expect(sleptMs).toEqual([1_000]);
   });
 });
 

@@ -1,17 +1,17 @@
 // What the agent says on SMI objects, and where older versions are converted, against a real API server.
 import { rootCertificates } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { systemClock } from "../../shared/clock.ts";
-import { createClient, type KubeClient } from "./client.ts";
-import { openConnection } from "./connection.ts";
+import type { KubeClient } from "./client.ts";
 import { createConversionWriter } from "./conversion-bundle.ts";
 import { fieldOf, type JsonObject } from "./json.ts";
 import type { Kube } from "./kube.ts";
 import { createPolicyConditionWriter } from "./policy-conditions.ts";
+import { policyStore } from "./policy-store.ts";
 import * as resources from "./resources.ts";
 import { without } from "../smi/fields.ts";
-import { installCrds, opened, write, type OpenedKube } from "./testing/cluster-state.ts";
-import { kubePrograms, startApiServer, type RealApiServer } from "./testing/real-api-server.ts";
+import type { SmiKindName } from "../smi/versions.ts";
+import { openCluster, write, type OpenedCluster } from "./testing/cluster-state.ts";
+import { kubePrograms } from "./testing/real-api-server.ts";
 import { eventually } from "../xds/testing/envoy.ts";
 import { until } from "./testing/waiting.ts";
 import { writing } from "./testing/writing.ts";
@@ -20,26 +20,17 @@ const programs = await kubePrograms();
 const { smi } = resources;
 
 describe.skipIf(programs === undefined)("an agent that leads", { timeout: 90_000 }, () => {
-  let server: RealApiServer | undefined;
-  let open: OpenedKube | undefined;
+  let cluster: OpenedCluster | undefined;
   let kube: Kube;
   let client: KubeClient;
 
   beforeAll(async () => {
-    server = await startApiServer(programs!);
-    const setUp = createClient(await openConnection({ kind: "kubeconfig", path: server.kubeconfig() }, systemClock));
-    await installCrds(setUp);
-    await write(setUp, resources.namespaces, "shop");
-    setUp.close();
-    open = await opened(server.kubeconfig());
-    ({ kube } = open);
+    cluster = await openCluster(programs!, { namespaces: ["shop"] });
+    ({ kube } = cluster);
     ({ client } = kube);
   }, 120_000);
 
-  afterAll(async () => {
-    await open?.close();
-    await server?.stop();
-  });
+  afterAll(() => cluster?.close());
 
   const account = { kind: "ServiceAccount", name: "cart" };
   const target: JsonObject = { spec: { destination: account, sources: [account], rules: [] } };
@@ -60,7 +51,17 @@ describe.skipIf(programs === undefined)("an agent that leads", { timeout: 90_000
     await write(client, smi.UDPRoute[0], "shop/dns", { spec: { matches: { ports: [53] } } });
     const backends = [{ service: "a", weight: 1 }];
     await write(client, smi.TrafficSplit[0], "shop/split", { spec: { service: "cart", backends } });
-    await until(kube, "all of them", () => kube.inputs().trafficSplits.length === 1 && kube.problems().length === 1);
+    const seen = (kind: SmiKindName, name: string) => policyStore(kube.stores, kind).get("shop", name) !== undefined;
+    await until(
+      kube,
+      "all of them",
+      () =>
+        seen("TrafficTarget", "good") &&
+        seen("TCPRoute", "any") &&
+        seen("UDPRoute", "dns") &&
+        seen("TrafficSplit", "split") &&
+        kube.problems().length === 1,
+    );
     const writer = createPolicyConditionWriter(kube);
     await writing(writer, async () => {
       writer.want(kube.problems());

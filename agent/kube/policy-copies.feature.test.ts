@@ -1,19 +1,17 @@
 // Copies of other members' policy on a real API server: made, kept as they are, taken away; nobody's own object is touched.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { systemClock } from "../../shared/clock.ts";
 import type { ClusterName, FleetDomain } from "../../shared/ids.ts";
 import type { PolicyRecord } from "../../shared/registry.ts";
 import { manifestOf } from "../smi/manifest.ts";
 import { aRouteGroup, aTarget, aTcpRoute } from "../ir/testing/objects.ts";
-import { createClient, type KubeClient } from "./client.ts";
-import { openConnection } from "./connection.ts";
+import type { KubeClient } from "./client.ts";
 import { fieldOf, type JsonObject } from "./json.ts";
 import type { Kube } from "./kube.ts";
 import { createPolicyCopiesWriter } from "./policy-copies.ts";
 import { policyStore } from "./policy-store.ts";
 import * as resources from "./resources.ts";
-import { installCrds, opened, write, type OpenedKube } from "./testing/cluster-state.ts";
-import { kubePrograms, startApiServer, type RealApiServer } from "./testing/real-api-server.ts";
+import { openCluster, write, type OpenedCluster } from "./testing/cluster-state.ts";
+import { kubePrograms } from "./testing/real-api-server.ts";
 import { until } from "./testing/waiting.ts";
 import { writing } from "./testing/writing.ts";
 
@@ -22,26 +20,17 @@ const { smi } = resources;
 type Kind = keyof typeof smi;
 
 describe.skipIf(programs === undefined)("a leading agent", { timeout: 90_000 }, () => {
-  let server: RealApiServer | undefined;
-  let open: OpenedKube | undefined;
+  let cluster: OpenedCluster | undefined;
   let kube: Kube;
   let client: KubeClient;
 
   beforeAll(async () => {
-    server = await startApiServer(programs!);
-    const setUp = createClient(await openConnection({ kind: "kubeconfig", path: server.kubeconfig() }, systemClock));
-    await installCrds(setUp);
-    await write(setUp, resources.namespaces, "shop");
-    setUp.close();
-    open = await opened(server.kubeconfig());
-    ({ kube } = open);
+    cluster = await openCluster(programs!, { namespaces: ["shop"] });
+    ({ kube } = cluster);
     ({ client } = kube);
   }, 120_000);
 
-  afterAll(async () => {
-    await open?.close();
-    await server?.stop();
-  });
+  afterAll(() => cluster?.close());
 
   const split = {
     ...{ namespace: "shop", name: "cart", service: "cart", createdAtMs: 0 },

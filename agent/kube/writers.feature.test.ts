@@ -1,14 +1,12 @@
-// Every writer against a real API server: what it makes, what it leaves alone, and that an unchanged world costs nothing.
+// The writers against a real API server: what each makes and keeps. Those of services are in multicluster-writers, those of policy in
+// policy-conditions and policy-copies.
 import { createHash } from "node:crypto";
 import { rootCertificates } from "node:tls";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { systemClock } from "../../shared/clock.ts";
 import type { ClusterName, FleetDomain } from "../../shared/ids.ts";
 import { buildModes } from "../ir/modes.ts";
-import type { ServiceImportIr } from "../ir/types.ts";
-import { createClient, type KubeClient } from "./client.ts";
-import { openConnection } from "./connection.ts";
-import { createExportWriter } from "./export-conditions.ts";
+import type { KubeClient } from "./client.ts";
 import { createMembershipWriter } from "./membership-config-map.ts";
 import { fieldOf, stringOf, type JsonObject } from "./json.ts";
 import type { Kube } from "./kube.ts";
@@ -16,20 +14,18 @@ import { createEventWriter } from "./object-events.ts";
 import { openRegistryCopy } from "./registry-copy.ts";
 import * as resources from "./resources.ts";
 import { secretIdentityStore, secretStore } from "./secret-store.ts";
-import { createImportsWriter } from "./service-imports.ts";
-import { installCrds, object, opened, write, type OpenedKube } from "./testing/cluster-state.ts";
-import { kubePrograms, startApiServer, type RealApiServer } from "./testing/real-api-server.ts";
-import { until } from "./testing/waiting.ts";
+import { object, openCluster, write, type OpenedCluster } from "./testing/cluster-state.ts";
+import { kubePrograms } from "./testing/real-api-server.ts";
+import { read, until } from "./testing/waiting.ts";
 import { writing } from "./testing/writing.ts";
 import { createTokenReview } from "./token-review.ts";
 import { createTrustWriter, ensureTrust } from "./trust-config-maps.ts";
 import { createWebhookWriter } from "./webhook-bundle.ts";
 
 const programs = await kubePrograms();
-const { namespaces, services, serviceExports, serviceImports, trafficTargets, configMaps, events, pods } = resources;
+const { namespaces, trafficTargets, configMaps, events, pods } = resources;
 
-let server: RealApiServer | undefined;
-let open: OpenedKube | undefined;
+let cluster: OpenedCluster | undefined;
 let kube: Kube;
 let client: KubeClient;
 
@@ -38,159 +34,14 @@ async function namespace(name: string, labels: JsonObject = {}): Promise<void> {
   await until(kube, `namespace ${name}`, () => kube.stores.namespaces.get("", name) !== undefined);
 }
 
-const http = { ports: [{ name: "http", port: 80 }] };
-
 describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_000 }, () => {
   beforeAll(async () => {
-    const started = await startApiServer(programs!);
-    server = started;
-    const setUp = createClient(await openConnection({ kind: "kubeconfig", path: started.kubeconfig() }, systemClock));
-    await installCrds(setUp);
-    await write(setUp, namespaces, "isthmus-system");
-    setUp.close();
-    open = await opened(started.kubeconfig());
-    kube = open.kube;
-    client = kube.client;
+    cluster = await openCluster(programs!, { namespaces: ["isthmus-system"] });
+    ({ kube } = cluster);
+    ({ client } = kube);
   }, 120_000);
 
-  afterAll(async () => {
-    await open?.close();
-    await server?.stop();
-  });
-
-  function anImport(name: string, more: Partial<ServiceImportIr> = {}): ServiceImportIr {
-    const port = { name: "http", port: 80, protocol: "TCP" as const, appProtocol: "" };
-    return { namespace: "shop", name, type: "ClusterSetIP", ports: [port], ips: [], clusters: ["west"], ...more };
-  }
-
-  it("makes a ServiceImport with the address of its derived Service, and removes both when nobody exports it", async () => {
-    await namespace("shop");
-    const writer = createImportsWriter(kube);
-    const seen = (name: string) => kube.stores.imports.get("shop", name)?.record;
-    const derived = (name: string) => kube.stores.services.get("shop", `isthmus-${name}`)?.record;
-    await writing(writer, async () => {
-      const udp = { name: "", port: 53, protocol: "UDP" as const, appProtocol: "" };
-      const imports = [
-        anImport("cart", { ports: [...anImport("cart").ports, udp] }),
-        anImport("db", { type: "Headless" }),
-      ];
-      writer.want({ imports, hubConnected: true });
-      await until(
-        kube,
-        "ready",
-        () => fieldOf(seen("cart")?.status, "clusters") !== undefined && seen("db") !== undefined,
-      );
-      await until(kube, "the Service", () => derived("cart") !== undefined);
-      expect(derived("cart")).toMatchObject({ importOf: "shop/cart", selector: {}, type: "ClusterIP" });
-      expect(derived("cart")?.ports.map(({ name, protocol }) => [name, protocol])).toEqual([
-        ["http", "TCP"],
-        ["p53-udp", "UDP"],
-      ]);
-      await until(kube, "its address", () => seen("cart")?.spec["ips"] !== undefined);
-      expect(seen("cart")?.spec["ips"]).toEqual(derived("cart")?.clusterIps);
-      expect(derived("db")).toBeUndefined();
-      // the hub is away: an empty wish removes nothing, and says so
-      writer.want({ imports: [anImport("cart", { ports: imports[0]!.ports })], hubConnected: false });
-      await until(kube, "the message", () => JSON.stringify(seen("cart")?.status).includes("not reachable"));
-      expect(seen("db")).toBeDefined();
-      writer.want({ imports: [], hubConnected: true });
-      await until(
-        kube,
-        "gone",
-        () => seen("cart") === undefined && derived("cart") === undefined && seen("db") === undefined,
-      );
-    });
-  });
-
-  it("leaves imports and Services of others alone, and names the obstacle", async () => {
-    await namespace("foreign");
-    await write(client, serviceImports, "foreign/theirs", { spec: { type: "ClusterSetIP", ports: [{ port: 80 }] } });
-    await write(client, services, "foreign/isthmus-taken", { spec: http });
-    await until(
-      kube,
-      "both",
-      () =>
-        kube.stores.imports.get("foreign", "theirs") !== undefined &&
-        kube.stores.services.get("foreign", "isthmus-taken") !== undefined,
-    );
-    const writer = createImportsWriter(kube);
-    await writing(writer, async () => {
-      const of = (name: string) => anImport(name, { namespace: "foreign" });
-      writer.want({
-        imports: [of("theirs"), of("taken"), of("x".repeat(60)), of("fine"), anImport("a", { namespace: "absent" })],
-        hubConnected: true,
-      });
-      await until(
-        kube,
-        "the good one",
-        () => kube.stores.imports.get("foreign", "fine")?.record?.status["clusters"] !== undefined,
-      );
-      writer.want({ imports: [of("fine")], hubConnected: true });
-      await until(
-        kube,
-        "the Service of the good one",
-        () => kube.stores.services.get("foreign", "isthmus-fine") !== undefined,
-      );
-    });
-    expect(kube.stores.imports.get("foreign", "theirs")?.record?.spec["ips"]).toBeUndefined();
-    expect(kube.stores.services.get("foreign", "isthmus-taken")?.record?.importOf).toBe("");
-    expect(kube.stores.imports.get("foreign", "taken")).toBeUndefined();
-  });
-
-  it("writes an unchanged wish once", async () => {
-    await namespace("calm");
-    const calls: string[] = [];
-    const counting: KubeClient = {
-      ...client,
-      apply: (at, body, force) => (calls.push(resources.titleOf(at)), client.apply(at, body, force)),
-    };
-    const writer = createImportsWriter({ ...kube, client: counting });
-    const wish = { imports: [anImport("cart", { namespace: "calm" })], hubConnected: true };
-    await writing(writer, async () => {
-      writer.want(wish);
-      await until(
-        kube,
-        "made",
-        () =>
-          kube.stores.imports.get("calm", "cart")?.record?.status["clusters"] !== undefined &&
-          kube.stores.services.get("calm", "isthmus-cart") !== undefined,
-      );
-      const made = calls.length;
-      writer.want(wish);
-      writer.want({ ...wish, imports: [...wish.imports, anImport("next", { namespace: "calm" })] });
-      await until(kube, "the next", () => kube.stores.imports.get("calm", "next") !== undefined);
-      expect(calls.slice(made).filter((title) => title.includes("cart"))).toEqual([]);
-    });
-  });
-
-  it("shows conditions on a ServiceExport and keeps their times", async () => {
-    await namespace("exports");
-    await write(client, serviceExports, "exports/cart");
-    await until(kube, "the export", () => kube.stores.exports.get("exports", "cart") !== undefined);
-    const writer = createExportWriter(kube);
-    const at = { resource: serviceExports, namespace: "exports", name: "cart" };
-    const conditions = async () =>
-      fieldOf(await client.get(at), "status", "conditions") as readonly JsonObject[] | undefined;
-    const wish = (message: string) => [
-      {
-        namespace: "exports",
-        name: "cart",
-        conditions: [{ type: "Valid" as const, status: "True" as const, reason: "Valid", message }],
-      },
-    ];
-    await writing(writer, async () => {
-      writer.want(wish("one"));
-      const first = await eventually(conditions, (found) => found?.[0]?.["message"] === "one");
-      writer.want(wish("two"));
-      const second = await eventually(conditions, (found) => found?.[0]?.["message"] === "two");
-      expect(second?.[0]).toMatchObject({
-        type: "Valid",
-        status: "True",
-        lastTransitionTime: first?.[0]?.["lastTransitionTime"],
-        observedGeneration: 1,
-      });
-    });
-  });
+  afterAll(() => cluster?.close());
 
   it("tells an invalid TrafficTarget its mistake once, by an Event, and leaves the valid one in force", async () => {
     await namespace("smi");
@@ -212,11 +63,11 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
     );
     expect(kube.inputs().trafficTargets.map(({ name }) => name)).not.toContain("bad");
     const inSmi = { resource: events, namespace: "smi" };
-    const list = async () => (await client.listPage(inSmi, { limit: 0, next: "" }, AbortSignal.timeout(10_000))).items;
+    const list = async () => (await client.listPage(inSmi, { limit: 0, next: "" }, AbortSignal.timeout(30_000))).items;
     const writer = createEventWriter(kube);
     await writing(writer, async () => {
       writer.want(kube.problems());
-      const [event] = await eventually(list, (items) => items.length === 1);
+      const [event] = await read(list, (items) => items.length === 1);
       expect(event).toMatchObject({
         type: "Warning",
         reason: "ObjectField",
@@ -228,7 +79,7 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
       await write(client, trafficTargets, "smi/worse", target("Group"));
       await until(kube, "another", () => kube.problems().some(({ object }) => object?.name === "worse"));
       writer.want(kube.problems());
-      const later = await eventually(list, (items) => items.length === 2);
+      const later = await read(list, (items) => items.length === 2);
       expect(later.map((item) => fieldOf(item, "count"))).toEqual([1, 1]);
     });
     await writing(createEventWriter(kube), async () => Promise.resolve()); // a new leader without a wish says nothing
@@ -238,7 +89,7 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
     await writing(successor, async () => {
       successor.want(kube.problems());
       const isFresh = (item: unknown) => Date.parse(stringOf(fieldOf(item, "lastTimestamp"))) > startMs + 30_000;
-      expect(await eventually(list, (items) => items.every(isFresh))).toHaveLength(2);
+      expect(await read(list, (items) => items.every(isFresh))).toHaveLength(2);
     });
   });
 
@@ -246,12 +97,12 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
     await write(client, namespaces, "undecided", { metadata: { annotations: { "isthmus.dev/permissive": "maybe" } } });
     await until(kube, "the namespace", () => kube.inputs().namespaceModes?.length === 1);
     const at = { resource: events, namespace: "default" };
-    const list = async () => (await client.listPage(at, { limit: 0, next: "" }, AbortSignal.timeout(10_000))).items;
+    const list = async () => (await client.listPage(at, { limit: 0, next: "" }, AbortSignal.timeout(30_000))).items;
     const isTold = (item: unknown) => stringOf(fieldOf(item, "involvedObject", "name")) === "undecided";
     const writer = createEventWriter(kube);
     await writing(writer, async () => {
       writer.want(buildModes({ permissive: false, ...kube.inputs() }).problems);
-      const items = await eventually(list, (all) => all.some(isTold));
+      const items = await read(list, (all) => all.some(isTold));
       expect(items.find(isTold)).toMatchObject({ reason: "Permissive", involvedObject: { kind: "Namespace" } });
     });
   });
@@ -294,12 +145,12 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
     await create("gateway-0");
     await writing(writer, async () => {
       writer.want(east);
-      await eventually(() => annotated("gateway-0"), Boolean);
+      await read(() => annotated("gateway-0"), Boolean);
       const files = fieldOf(await client.get({ ...at("isthmus-membership"), resource: configMaps }), "data");
       expect(Object.keys(files as object)).toContain("envoy.json");
       await create("gateway-1");
       writer.want(east);
-      await eventually(() => annotated("gateway-1"), Boolean);
+      await read(() => annotated("gateway-1"), Boolean);
     });
     expect(patches).toBe(2);
   });
@@ -370,7 +221,7 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
     const names = await client.listPage(
       { resource: configMaps, namespace: "isthmus-system" },
       { limit: 0, next: "" },
-      AbortSignal.timeout(10_000),
+      AbortSignal.timeout(30_000),
     );
     const pieces = names.items
       .map((item) => stringOf(fieldOf(item, "metadata", "name")))
@@ -409,12 +260,3 @@ describe.skipIf(programs === undefined)("what the agent writes", { timeout: 90_0
     expect(await review("not-a-token")).toMatchObject({ ok: false, error: [{ code: "ISTHMUS_TOKEN_REFUSED" }] });
   });
 });
-
-async function eventually<T>(read: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
-  const deadline = Date.now() + 20_000;
-  for (;;) {
-    const value = await read();
-    if (holds(value)) return value;
-    if (Date.now() > deadline) throw new Error(`not in time: ${JSON.stringify(value)}`);
-  }
-}

@@ -76,7 +76,7 @@ function conversation(address: string, port: number, said: string, enough: strin
       socket.destroy();
       resolve(heard);
     };
-    socket.setTimeout(5000, ended).on("error", reject).on("close", ended);
+    socket.setTimeout(20_000, ended).on("error", reject).on("close", ended);
     socket.setEncoding("utf8").on("data", (chunk: string) => {
       heard += chunk;
       if (heard.includes(enough)) ended();

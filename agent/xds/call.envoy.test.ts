@@ -295,7 +295,7 @@ describe.skipIf(reason !== undefined)("calls between real Envoys", () => {
     }).finally(() => Promise.all([cartEast.startProxy(), cartEast.startApplication("east")]));
     expect(result.errors).toEqual([]);
     expect(Object.keys(result.byName).sort()).toEqual(["east", "west"]);
-    expect(result.slowestMs).toBeLessThan(5000);
+    expect(result.slowestMs).toBeLessThan(15_000); // Envoy's route time-out, which would be the next to notice
   });
 
   it("the gateway answers peers' probes with its own identity, and closes and counts an unknown SNI", async () => {

@@ -100,7 +100,7 @@ async function untilServedBy(...versions: readonly ("v1" | "v2")[]): Promise<voi
 function connection(): Promise<{ readonly socket: Socket; readonly version: string }> {
   return new Promise((resolve, reject) => {
     const socket = connect(5432, `${net}.16.1`);
-    socket.setTimeout(5000, () => socket.destroy(new Error("no greeting")));
+    socket.setTimeout(20_000, () => socket.destroy(new Error("no greeting")));
     socket.on("error", reject);
     socket.once("data", (greeting: Buffer) => resolve({ socket, version: greeting.toString().trim() }));
   });
@@ -236,8 +236,10 @@ describe.skipIf(envoy === "")("a split of a service", () => {
     const { v1, v2, refused, failed } = await tallied(times(400));
     expect({ v2, failed }).toEqual({ v2: 0, failed: 0 });
     expect(Math.min(v1, refused)).toBeGreaterThan(100);
-    const { text } = await front.byProxy("http://v2.shop:8080/items");
-    expect(text).toContain("no route to this destination");
+    await eventually("the caller's own sidecar knows it too", async () => {
+      const { text } = await front.byProxy("http://v2.shop:8080/items");
+      return text.includes("no route to this destination") || undefined;
+    });
     configure(split(1, 0));
     await untilServedBy("v1");
   });

@@ -76,6 +76,8 @@ vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 const found = findEnvoy();
 const reason = "missing" in found ? found.missing : skipReason(networkMissing());
+/** Envoy's own, which would be the next to notice; how soon it is noticed is the bench's. */
+const ROUTE_TIMEOUT_MS = 15_000;
 let world: World;
 const servers: Running[] = [];
 
@@ -170,10 +172,17 @@ describe.skipIf(reason !== undefined)("connections between real Envoys", () => {
   });
 
   it("half the capacity ready here, half the requests go to the other cluster", async () => {
-    const { byName } = await underLoad(world.front, "http://10.96.0.21/items", () => served(world.front, 120));
-    // binomial, 120 at one half: outside 30..90 less often than once in ten million runs
-    expect(byName["west"]).toBeGreaterThan(30);
-    expect(byName["east"]).toBeGreaterThan(30);
+    // again and again: a gateway whose handshake a busy machine delayed is left alone for a while
+    await eventually(
+      "the other cluster has its half",
+      async () => {
+        const { byName } = await underLoad(world.front, "http://10.96.0.21/items", () => served(world.front, 400));
+        const { west: there = 0, east: here = 0 } = byName;
+        // five standard deviations of that many draws at one half
+        return Math.abs(there - here) / 2 < 5 * Math.sqrt((there + here) / 4) || undefined;
+      },
+      90_000,
+    );
   });
 
   it("a connection lives through changes that are not about it", async () => {
@@ -204,7 +213,9 @@ describe.skipIf(reason !== undefined)("connections between real Envoys", () => {
     await withEcho(async (client) => {
       world.gatewayWest.configure(gateway("[north]"));
       await says(client, "closed");
-      expect((await world.front.curl("http://10.96.0.30/items")).status).toBe(503);
+      await eventually("requests get there no more", async () =>
+        (await world.front.curl("http://10.96.0.30/items")).status === 503 ? true : undefined,
+      );
     });
     world.gatewayWest.configure(gateway("[east, north]"));
     await eventually("the peer is back", async () =>
@@ -293,6 +304,6 @@ describe.skipIf(reason !== undefined)("connections between real Envoys", () => {
     });
     expect(load.errors).toEqual([]);
     expect(load.byName["west"]).toBeGreaterThan(0);
-    expect(load.slowestMs).toBeLessThan(5000);
+    expect(load.slowestMs).toBeLessThan(ROUTE_TIMEOUT_MS);
   });
 });

@@ -36,7 +36,7 @@ async function start(ask?: Ask): Promise<DnsServer> {
 }
 
 function resolverOf({ at }: DnsServer): Resolver {
-  const resolver = new Resolver({ timeout: 2000, tries: 2 });
+  const resolver = new Resolver({ timeout: 8_000, tries: 2 });
   resolver.setServers([`${at.address}:${at.port}`]);
   return resolver;
 }

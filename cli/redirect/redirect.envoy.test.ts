@@ -10,7 +10,7 @@ import { BoundMember } from "../../agent/xds/testing/bound-member.ts";
 import { testFleet, type TestFleet } from "../../agent/xds/testing/certificates.ts";
 import { eventually, findEnvoy, skipReason, start, type Running } from "../../agent/xds/testing/envoy.ts";
 import { fleetDomain } from "../../agent/xds/testing/mesh-case.ts";
-import { ownGround } from "../../shared/testing/ground.ts";
+import { alone, ownGround } from "../../shared/testing/ground.ts";
 import { startWorkloadDns, DNS_PORT, type WorkloadDns } from "../workload/dns.ts";
 import { openRedirect, type Redirect } from "./redirect.ts";
 import { planOf } from "./testing/plan.ts";
@@ -275,20 +275,22 @@ describe.skipIf(reason !== undefined)("a run", () => {
     expect(own(process.pid)).toEqual([]);
   });
 
-  it("that was killed keeps its program redirected until the next run takes program, rules and groups away", async () => {
-    const killed = start([process.execPath, join(import.meta.dirname, "testing/killed-run.ts"), NOWHERE]);
-    await eventually("the redirect", () => Promise.resolve(killed.log().includes("in force") || undefined));
-    const pid = Number(/in force (\d+)/.exec(killed.log())?.[1]);
-    process.kill(killed.pid, "SIGKILL");
-    await killed.stop();
-    expect(isRedirected(pid)).toBe(true);
-    expect(own(killed.pid)).not.toEqual([]);
-    const next = await openRedirect();
-    await eventually("it has ended", () => Promise.resolve(isRunning(pid) ? undefined : true));
-    expect(own(killed.pid)).toEqual([]);
-    await next.close();
-    expect(own(process.pid)).toEqual([]);
-  });
+  it("that was killed keeps its program redirected until the next run takes program, rules and groups away", () =>
+    // any other run would do the same, one of another test too
+    alone(async () => {
+      const killed = start([process.execPath, join(import.meta.dirname, "testing/killed-run.ts"), NOWHERE]);
+      await eventually("the redirect", () => Promise.resolve(killed.log().includes("in force") || undefined));
+      const pid = Number(/in force (\d+)/.exec(killed.log())?.[1]);
+      process.kill(killed.pid, "SIGKILL");
+      await killed.stop();
+      expect(isRedirected(pid)).toBe(true);
+      expect(own(killed.pid)).not.toEqual([]);
+      const next = await openRedirect();
+      await eventually("it has ended", () => Promise.resolve(isRunning(pid) ? undefined : true));
+      expect(own(killed.pid)).toEqual([]);
+      await next.close();
+      expect(own(process.pid)).toEqual([]);
+    }));
 });
 
 function isRedirected(pid: number): boolean {

@@ -15,7 +15,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { systemClock } from "../../shared/clock.ts";
-import { ownGround } from "../../shared/testing/ground.ts";
+import { alone, ownGround } from "../../shared/testing/ground.ts";
 import { findEnvoy, skipReason } from "../../agent/xds/testing/envoy.ts";
 import { parseRunOptions } from "./options.ts";
 import { parsePasswd } from "./run-as.ts";
@@ -107,7 +107,11 @@ describe.skipIf(reason !== undefined || "missing" in found || nobody === undefin
       "runs as that user when it is $how, and so does its sidecar, which may take low ports and nothing more",
       async ({ redirect }) => {
         credentialOfNobody();
-        const { sidecar, program } = await runAsNobody(envoyForAll(), redirect);
+        const play = async () => void (seen = await runAsNobody(envoyForAll(), redirect));
+        let seen = { sidecar: "", program: "" };
+        // a run that redirects takes away what killed runs have left, one of another test too
+        await (redirect ? alone(play) : play());
+        const { sidecar, program } = seen;
         const { uid = 0, home = "" } = nobody ?? {};
         expect(program).toMatch(new RegExp(`^${uid}\\n[\\d ]+\\n${home} nobody\\nCapEff:\\s+0+\\n$`));
         expect(sidecar).toMatch(new RegExp(`^Uid:\\s+${uid}\\s+${uid}\\s`, "m"));

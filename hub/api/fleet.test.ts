@@ -1,5 +1,5 @@
 // The hub as an agent meets it: join, publish and watch over real gRPC and TLS, on a real Redis.
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { rm } from "node:fs/promises";
 import { systemClock } from "../../shared/clock.ts";
 import { readFleetError } from "../../shared/grpc/fleet-status.ts";
@@ -43,6 +43,13 @@ const readyIn = (event: WatchEvent | undefined) =>
   event?.event === "change" && event.change.op === "put" && event.change.put.kind === "capacity"
     ? event.change.put.capacity.ports[0]?.ready
     : undefined;
+
+/** A write is acknowledged when it is on disk; the hub's own view of it follows a moment later. */
+async function heard(agent: TestAgent, fits: (event: WatchEvent) => boolean): Promise<void> {
+  const watching = watch(agent);
+  await watching.nextUntil(fits);
+  watching.cancel();
+}
 
 describe("joining", () => {
   it("gives certificates for the token's cluster and the signed bundle", async () => {
@@ -186,6 +193,7 @@ describe("publishing and watching", () => {
     westOut.send({ puts: [capacity("west", "cart", 1)], synced: true });
     const listed = await westOut.next();
     expect(listed).toMatchObject({ sequence: 1, problems: [] });
+    await heard(east, (event) => readyIn(event) === 1);
 
     const eastIn = watch(east);
     const list = await eastIn.nextUntil(isSynced);
@@ -213,6 +221,7 @@ describe("publishing and watching", () => {
     const westOut = publish(west, "session-2");
     westOut.send({ puts: [capacity("west", "cart", 3)], synced: true });
     await westOut.next();
+    await heard(east, (event) => readyIn(event) === 3);
     const resumed = watch(east, mark);
     const events = await resumed.nextUntil(isSynced);
     expect(events.map(({ event }) => event)).toEqual(["bundle", "change", "synced"]);
@@ -321,10 +330,12 @@ describe("the operator", () => {
     expect(status).toMatchObject({ fleetDomain: "acme.mesh", redis: "connected", restored: false });
     const clusters = status["clusters"] as { cluster: string; state: string; proxies: number }[];
     expect(clusters.find(({ cluster }) => cluster === "seen")).toMatchObject({ state: "connected", proxies: 3 });
-    const { services } = await hub.operator("GET", "/v1/services");
-    expect(services).toEqual([
-      { namespace: "shop", name: "cart", clusters: [{ cluster: "seen", ports: [{ port: 80, ready: 2, total: 9 }] }] },
-    ]);
+    await vi.waitFor(async () => {
+      const { services } = await hub.operator("GET", "/v1/services");
+      expect(services).toEqual([
+        { namespace: "shop", name: "cart", clusters: [{ cluster: "seen", ports: [{ port: 80, ready: 2, total: 9 }] }] },
+      ]);
+    }, 15_000);
     out.cancel();
   });
 

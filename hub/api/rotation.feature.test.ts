@@ -29,7 +29,7 @@ async function aHub(): Promise<TestHub> {
   return startHub();
 }
 
-const eventually = (holds: () => Promise<void>) => vi.waitFor(holds, { timeout: 30_000, interval: 100 });
+const eventually = (holds: () => Promise<void>) => vi.waitFor(holds, { timeout: 80_000, interval: 100 });
 const overview = async (hub: TestHub) => (await hub.operator("GET", "/v1/trust")) as unknown as TrustOverview;
 const stepOf = async (hub: TestHub) => (await overview(hub)).rotation?.step ?? "over";
 const untilStep = (hub: TestHub, step: string) => eventually(async () => expect(await stepOf(hub)).toBe(step));
@@ -117,7 +117,7 @@ describe("a rotation of the root", () => {
     // a member that joins now has never heard of the old root
     const late = new Obedient(await joinAgent(hub, "north"));
     expect(late.root()).toBe(members[0]?.root());
-  }, 60_000);
+  }, 180_000);
 
   it("goes on where it was after the hub was killed, in every step", async () => {
     let hub = await aHub();
@@ -136,7 +136,7 @@ describe("a rotation of the root", () => {
       await hub.operator("POST", "/v1/rotation/resume");
       await untilOver(hub, [member]);
     }
-  }, 120_000);
+  }, 180_000);
 
   it("waits for a member that is away, says so, and goes on when it is set aside", async () => {
     const hub = await aHub();
@@ -153,7 +153,7 @@ describe("a rotation of the root", () => {
     await hub.operator("POST", "/v1/rotation/wait-for/west");
     await east.turn(hub);
     expect(await stepOf(hub)).toBe("signing");
-  }, 60_000);
+  }, 180_000);
 
   it("waits for the last proxy, and names it", async () => {
     const hub = await aHub();
@@ -166,7 +166,7 @@ describe("a rotation of the root", () => {
       "trusted",
       "sidecar~cart.shop have not acknowledged the root",
     ]);
-  }, 60_000);
+  }, 180_000);
 
   it("is taken back from each step that allows it, and members are under the old root again", async () => {
     const hub = await aHub();
@@ -187,7 +187,7 @@ describe("a rotation of the root", () => {
     await expect(hub.operator("POST", "/v1/rotation/roll-back")).rejects.toMatchObject({
       code: "ISTHMUS_ROTATION_NONE",
     });
-  }, 120_000);
+  }, 180_000);
 
   it("in an emergency leaves behind who does not answer, and refuses what it shows afterwards", async () => {
     const hub = await aHub();
@@ -196,7 +196,7 @@ describe("a rotation of the root", () => {
     await hub.operator("POST", "/v1/rotation", { emergency: true });
     await untilOver(hub, [east]);
     await expect(gone.turn(hub)).rejects.toMatchObject({ details: expect.stringContaining("certificate") as string });
-  }, 60_000);
+  }, 180_000);
 
   it("is one at a time", async () => {
     const hub = await aHub();
@@ -208,7 +208,7 @@ describe("a rotation of the root", () => {
     await expect(hub.operator("POST", "/v1/rotation", { to: "moon" })).rejects.toMatchObject({
       code: "ISTHMUS_ROOT_KIND",
     });
-  }, 60_000);
+  }, 180_000);
 });
 
 describe("a new cluster CA at an operator's word", () => {
@@ -228,5 +228,5 @@ describe("a new cluster CA at an operator's word", () => {
     await expect(hub.operator("POST", "/v1/rotation/cluster-ca/nobody")).rejects.toMatchObject({
       code: "ISTHMUS_MEMBER_UNKNOWN",
     });
-  }, 60_000);
+  }, 180_000);
 });

@@ -36,7 +36,7 @@ export async function runChangeFeed(deps: ChangeFeedDeps, signal: AbortSignal): 
     signal.addEventListener("abort", leave, { once: true });
     try {
       await redis.connect();
-      await resume(deps);
+      await openFeed(deps);
       deps.live.setConnected(true);
       attempt = 0;
       await follow(deps, redis, signal);
@@ -63,7 +63,7 @@ function reasonOf(cause: unknown): string {
 }
 
 /** Makes the LiveRegistry fit what Redis holds now: goes on where it was when that is possible. */
-async function resume(deps: ChangeFeedDeps): Promise<void> {
+export async function openFeed(deps: ChangeFeedDeps): Promise<void> {
   const { registry, live, memory } = deps;
   const opened = await registry.open(memory.seen());
   if (opened.state === "restored") reportRestored(deps, opened);
@@ -121,7 +121,7 @@ async function checkIdle(deps: ChangeFeedDeps, redis: Redis): Promise<void> {
   const head = await deps.registry.head();
   deps.live.setRestored(head.restored);
   const known = headOf(deps.live);
-  if (head.incarnation !== known.incarnation || head.revision < known.revision) return resume(deps);
+  if (head.incarnation !== known.incarnation || head.revision < known.revision) return openFeed(deps);
   if (head.revision === known.revision) return;
   const missed = await read(deps, redis, 1);
   if (missed.length > 0) await take(deps, missed);

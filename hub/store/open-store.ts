@@ -5,7 +5,7 @@ import type { Clock } from "../../shared/clock.ts";
 import type { AddressRules } from "../../shared/grpc/gateway-host.ts";
 import type { FleetDomain } from "../../shared/ids.ts";
 import type { Log } from "../../shared/log.ts";
-import { runChangeFeed } from "./change-feed.ts";
+import { openFeed, runChangeFeed } from "./change-feed.ts";
 import { redisKeys } from "./keys.ts";
 import { LiveRegistry } from "./live-registry.ts";
 import { openMembers, type Members } from "./members.ts";
@@ -42,7 +42,7 @@ export interface Store {
   tampered(): number;
   /** Times that the data in Redis was found to be older than what this hub had seen. */
   restores(): number;
-  /** Task: keeps `live` current. */
+  /** Task: keeps `live` current, which has its first view when the store is open. */
   runFeed(signal: AbortSignal): Promise<void>;
   close(): void;
 }
@@ -70,6 +70,8 @@ export async function openStore(options: StoreOptions): Promise<Store> {
     log,
     onRestored: () => (restores += 1),
   };
+  // before anybody may write: a join that came first would count its revisions in no incarnation
+  await openFeed(feed);
   return {
     live,
     registry,

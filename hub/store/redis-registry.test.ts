@@ -48,6 +48,14 @@ describe.each<{ mode: ScriptMode }>([{ mode: "function" }, { mode: "evalsha" }])
       return record?.kind === "capacity" ? record.ports[0]?.ready : undefined;
     };
 
+    it("is open before anybody can write, and counts on from there", async () => {
+      const quiet = await openTestStore(redis, { mode, follow: false });
+      const { incarnation, revision } = await quiet.registry.head();
+      expect(incarnation).not.toBe("");
+      expect(quiet.live.view).toMatchObject({ incarnation, revision });
+      await quiet.stop();
+    });
+
     it("gives every change its own revision and shows it to the hub that follows the stream", async () => {
       const { revision: before } = await store.registry.head();
       const answer = await store.registry.publish(

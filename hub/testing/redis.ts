@@ -60,7 +60,7 @@ export interface TestStore extends Store {
 
 export async function openTestStore(
   redis: TestRedis,
-  options: { mode?: ScriptMode; fleet?: string } = {},
+  options: { mode?: ScriptMode; fleet?: string; follow?: boolean } = {},
 ): Promise<TestStore> {
   const log = capturedLog();
   const fleet = parseFleetDomain(options.fleet ?? `t${randomBytes(4).toString("hex")}.mesh`);
@@ -79,8 +79,7 @@ export async function openTestStore(
     log,
   });
   const ending = new AbortController();
-  const feed = store.runFeed(ending.signal);
-  await until(store.live, () => store.live.view !== undefined);
+  const feed = options.follow === false ? Promise.resolve() : store.runFeed(ending.signal);
   return {
     ...store,
     log,

@@ -1,6 +1,6 @@
 // What tests that run at the same time must not share: ports and loopback addresses. Every process of tests has a ground of its own, of this
 // run or of another on the machine: a socket that it keeps open says whose it is, and a process that is killed gives it back.
-import { createServer } from "node:net";
+import { createServer, type Server } from "node:net";
 
 export interface Ground {
   /** The first two bytes of loopback addresses that nobody else uses: `127.117` is good for 127.117.0.0/16. */
@@ -16,6 +16,9 @@ const PORTS = 100;
 const GROUNDS = 100;
 /** The networks before it are the product's own defaults and the end-to-end suites'. */
 const FIRST_NET = 130;
+/** Held by whoever works alone. */
+const TURN_PORT = FIRST_PORT - 1;
+const TURN_MS = 60_000;
 
 let own: Promise<Ground> | undefined;
 
@@ -25,20 +28,30 @@ export function ownGround(): Promise<Ground> {
   return own;
 }
 
+/** Work that must not meet the same of another process, such as what looks at all that the machine has. */
+export async function alone(work: () => Promise<void>): Promise<void> {
+  const end = performance.now() + TURN_MS;
+  for (let turn = await kept(TURN_PORT); ; turn = await kept(TURN_PORT)) {
+    if (turn !== undefined) return work().finally(() => turn.close());
+    if (performance.now() > end) throw new Error(`others are at work for ${TURN_MS} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+}
+
 async function claimed(): Promise<Ground> {
   for (let turn = 0; turn < GROUNDS; turn += 1) {
     const index = (process.pid + turn) % GROUNDS;
     const first = FIRST_PORT + index * PORTS;
-    if (await isKept(first)) return groundOf(first, `127.${FIRST_NET + index}`);
+    if ((await kept(first)) !== undefined) return groundOf(first, `127.${FIRST_NET + index}`);
   }
   throw new Error(`all ${GROUNDS} grounds for tests are in use`);
 }
 
 /** Kept open for as long as the process lives, without keeping it alive. */
-function isKept(port: number): Promise<boolean> {
+function kept(port: number): Promise<Server | undefined> {
   const server = createServer((socket) => socket.destroy()).unref();
   return new Promise((resolve) => {
-    server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true));
+    server.once("error", () => resolve(undefined)).listen(port, "127.0.0.1", () => resolve(server));
   });
 }
 

@@ -20,6 +20,7 @@ export const testsOf = (kind: "units" | "features") =>
       // one more than the cores that are asked for: many files wait for timers and for other programs
       maxWorkers: 3,
       env: { ISTHMUS_TEST: "1" },
+      setupFiles: ["shared/tooling/fast-check-seed.ts"],
     },
   });
 

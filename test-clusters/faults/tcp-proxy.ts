@@ -24,27 +24,32 @@ export interface TcpProxy {
   close(): Promise<void>;
 }
 
-/** Late by the delay, never reordered: a chunk is not delivered before the one ahead of it. */
+/**
+ * Late by the delay, never reordered: one queue and one timer, for timers count whole milliseconds and two of them would overtake each
+ * other. A timer may fire early, by what the event loop was late when it was set: what is not due yet is waited for again.
+ */
 function late(delayMs: () => number): Transform {
-  let lastDue = 0;
-  let waiting = 0;
+  const queue: { readonly chunk: Buffer; readonly dueMs: number }[] = [];
+  let lastDueMs = 0;
   let flushed: (() => void) | undefined;
   return new Transform({
     highWaterMark: 1 << 20,
     transform(chunk: Buffer, _encoding, done) {
-      lastDue = Math.max(performance.now() + delayMs(), lastDue);
-      waiting += 1;
-      setTimeout(() => {
-        this.push(chunk);
-        waiting -= 1;
-        if (waiting === 0) flushed?.();
-      }, lastDue - performance.now());
+      const deliver = () => {
+        for (const now = performance.now(); (queue[0]?.dueMs ?? Infinity) <= now;) this.push(queue.shift()?.chunk);
+        const [next] = queue;
+        if (next === undefined) flushed?.();
+        else setTimeout(deliver, Math.ceil(next.dueMs - performance.now()));
+      };
+      lastDueMs = Math.max(performance.now() + delayMs(), lastDueMs);
+      queue.push({ chunk, dueMs: lastDueMs });
+      if (queue.length === 1) setTimeout(deliver, Math.ceil(lastDueMs - performance.now()));
       done();
     },
     flush(done) {
       // the end travels as late as the bytes do
-      flushed = () => setTimeout(done, Math.max(0, lastDue - performance.now()));
-      if (waiting === 0) flushed();
+      flushed = () => setTimeout(done, Math.max(0, lastDueMs - performance.now()));
+      if (queue.length === 0) flushed();
     },
   });
 }

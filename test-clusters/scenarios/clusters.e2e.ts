@@ -78,14 +78,14 @@ function webObjects(image: string, who: string): string {
 }
 
 /** The body a pod of the cluster gets from the address, or the code of the error. */
-async function fetchFrom(cluster: Cluster, url: string, timeoutMs = 3000): Promise<string> {
+async function fetchFrom(cluster: Cluster, url: string, timeoutMs = 15_000): Promise<string> {
   const program = `fetch(${JSON.stringify(url)}, { signal: AbortSignal.timeout(${timeoutMs}) })
     .then((r) => r.text(), (e) => e.cause?.code ?? e.name).then((t) => process.stdout.write(t, () => process.exit()))`;
   return cluster.kubectl(["exec", "web-pod", "--", node, "-e", program]);
 }
 
 async function balancerOf(cluster: Cluster): Promise<string> {
-  return until(`a load balancer address in ${cluster.name}`, 10_000, async () => {
+  return until(`a load balancer address in ${cluster.name}`, 60_000, async () => {
     const ip = await cluster.kubectl(["get", "service", "web", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}"]);
     return ip === "" ? undefined : ip;
   });
@@ -119,7 +119,7 @@ beforeAll(async () => {
   west = fleet.cluster("west");
   await Promise.all(
     [...fleet.clusters.values()].map(async (cluster) => {
-      await until("the default service account", 20_000, () =>
+      await until("the default service account", 60_000, () =>
         cluster.kubectl(["get", "serviceaccount", "default"]).catch(() => undefined),
       );
       await cluster.kubectl(["apply", "-f", "-"], { input: webObjects(image, cluster.name) });
@@ -166,7 +166,7 @@ describe("three clusters", () => {
   it("reach the hub's address, where a program of the run listens", async () => {
     const listen = `require("http").createServer((q, s) => s.end("hub")).listen(8081, "${fleet.hub.address}")`;
     await fleet.spawnIn(fleet.hub.netns, [process.execPath, "-e", listen], { name: "hub-test" });
-    await until("the hub's answer", 10_000, async () =>
+    await until("the hub's answer", 60_000, async () =>
       (await fetchFrom(east, `http://${fleet.hub.address}:8081/`)) === "hub" ? true : undefined,
     );
   });
@@ -233,7 +233,7 @@ describe("faults", () => {
 
   it("a killed container is started again by the kubelet", async () => {
     expect(await west.faults.killPod({ namespace: "default", pod: "web-pod", container: "web" })).toBe(1);
-    await until("a restart", 30_000, async () => {
+    await until("a restart", 90_000, async () => {
       const path = "jsonpath={.status.containerStatuses[0].restartCount} {.status.containerStatuses[0].ready}";
       return (await west.kubectl(["get", "pod", "web-pod", "-o", path])) === "1 true";
     });

@@ -22,8 +22,8 @@ import {
   type HttpMatch,
 } from "../stage/workload.ts";
 
-/** On a busy machine a timing row asserts three times its bar; the bars themselves belong to the benches. */
-const BUSY = 3;
+/** On a busy machine a timing row asserts ten times its bar; the bars themselves belong to the benches. */
+const BUSY = 10;
 
 const onClusters = runnersFleetKind() === "clusters";
 let fleet: RunnersFleet;
@@ -326,7 +326,7 @@ describe("on a calm fleet", () => {
       expect((await ask()).status).toBe(200);
       await scene.remove("west", "traffictarget/server");
       const cutMs = await timed(() =>
-        until("403 on the open connection", 10_000, async () => (await ask()).status === 403),
+        until("403 on the open connection", 30_000, async () => (await ask()).status === 403),
       );
       await scene.apply("west", [
         trafficTarget({
@@ -334,7 +334,7 @@ describe("on a calm fleet", () => {
           rule: { kind: "HTTPRouteGroup", name: "server" },
         }),
       ]);
-      const givenMs = await timed(() => until("200 again", 10_000, async () => (await ask()).status === 200));
+      const givenMs = await timed(() => until("200 again", 30_000, async () => (await ask()).status === 200));
       process.stdout.write(
         `policy change on the wire: taken away ${cutMs.toFixed(0)} ms, given ${givenMs.toFixed(0)} ms\n`,
       );

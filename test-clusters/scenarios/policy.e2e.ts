@@ -6,7 +6,9 @@ import { lineProgress } from "../../shared/progress.ts";
 import { ensureEnvoy } from "../../shared/programs/envoy.ts";
 
 const SETS = 500;
-const seed = Number(process.env["ISTHMUS_POLICY_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
+/** A run in CI says whether a commit is good, and draws the same sets every time; every other run looks for new ones. */
+const drawn = process.env["CI"] === "true" ? 1 : Math.floor(Math.random() * 2 ** 31);
+const seed = Number(process.env["ISTHMUS_POLICY_SEED"] ?? drawn);
 
 test(`what explain says is what Envoy answers, for ${SETS} policy sets`, { timeout: 600_000 }, async () => {
   console.info(`seed ${seed}: ISTHMUS_POLICY_SEED=${seed} npm run e2e -- policy`);

@@ -99,7 +99,7 @@ for (const port of ports) require("node:http").createServer((request, response) 
 
 const client = `
 const [host, port] = process.argv.slice(1);
-const request = require("node:http").get({ host, port, timeout: 3000 }, (response) => {
+const request = require("node:http").get({ host, port, timeout: 20000 }, (response) => {
   let body = "";
   response.on("data", (chunk) => (body += chunk));
   response.on("end", () => console.log(JSON.stringify({ answeredBy: body, originalDestination: response.headers["x-original-destination"] ?? "" })));

@@ -2,11 +2,14 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseAllDocuments } from "yaml";
+import { systemClock } from "../../../shared/clock.ts";
 import { jsonLog } from "../../../shared/log.ts";
-import type { KubeClient } from "../client.ts";
+import { createClient, type KubeClient } from "../client.ts";
+import { openConnection } from "../connection.ts";
 import { fieldOf, type JsonObject } from "../json.ts";
 import { openKube, type Kube, type KubeConfig } from "../kube.ts";
-import { customResourceDefinitions, type ObjectPath, type ResourceType } from "../resources.ts";
+import { customResourceDefinitions, namespaces, type ObjectPath, type ResourceType } from "../resources.ts";
+import { startApiServer, type ApiServerPrograms, type RealApiServer } from "./real-api-server.ts";
 
 export interface OpenedKube {
   readonly kube: Kube;
@@ -28,6 +31,29 @@ export async function opened(kubeconfig: string, more: Partial<KubeConfig> = {})
     throw error;
   });
   return { kube, close };
+}
+
+export interface OpenedCluster extends OpenedKube {
+  readonly server: RealApiServer;
+}
+
+/** An API server of its own, with our CRDs and these namespaces, and what the agent sees of it. */
+export async function openCluster(
+  programs: ApiServerPrograms,
+  { namespaces: names }: { readonly namespaces: readonly string[] },
+): Promise<OpenedCluster> {
+  const server = await startApiServer(programs);
+  try {
+    const setUp = createClient(await openConnection({ kind: "kubeconfig", path: server.kubeconfig() }, systemClock));
+    await installCrds(setUp);
+    for (const name of names) await write(setUp, namespaces, name);
+    setUp.close();
+    const view = await opened(server.kubeconfig());
+    return { server, kube: view.kube, close: () => view.close().finally(() => server.stop()) };
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
 }
 
 /** Applies the CRDs of the chart, changed or not, and returns when the API server serves every one of them. */

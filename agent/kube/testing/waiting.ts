@@ -21,3 +21,12 @@ export async function until(kube: Kube, what: string, holds: () => boolean, dead
     check();
   });
 }
+
+/** For what only the API server can say: asks again until it holds. */
+export async function read<T>(ask: () => Promise<T>, holds: (value: T) => boolean): Promise<T> {
+  for (const deadline = performance.now() + DEADLINE_MS; ;) {
+    const value = await ask();
+    if (holds(value)) return value;
+    if (performance.now() > deadline) throw new Error(`not in ${DEADLINE_MS} ms: ${JSON.stringify(value)}`);
+  }
+}

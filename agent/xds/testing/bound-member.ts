@@ -88,7 +88,7 @@ export class BoundMember {
 
   #run(args: readonly string[]): Promise<Answer> {
     return new Promise((resolve) => {
-      execFile("curl", ["-s", "-m", "5", "-w", "\n%{http_code}", ...args], (_error, stdout) => {
+      execFile("curl", ["-s", "-m", "20", "-w", "\n%{http_code}", ...args], (_error, stdout) => {
         const end = stdout.lastIndexOf("\n");
         resolve({ status: Number(stdout.slice(end + 1)), text: stdout.slice(0, end) });
       });

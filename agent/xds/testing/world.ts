@@ -100,7 +100,7 @@ export class Member {
       "curl",
       "-s",
       "-m",
-      "5",
+      "10",
       "--path-as-is",
       "-w",
       "\n%{http_code}",

@@ -14,7 +14,7 @@ local function begin(state, from)
 end
 
 local known = args[2] == '' or args[2] == current or string.find(lineage, args[2] .. ',', 1, true) ~= nil
-if not current and args[2] == '' then return begin('created', 0) end
+if not current and args[2] == '' then return begin('created', revision) end
 -- one above everything remembered, so that no cursor of an older life can look current
 if not current or not known or revision < tonumber(args[3]) then
   return begin('restored', math.max(revision, tonumber(args[3])) + 1)
