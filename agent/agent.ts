@@ -13,7 +13,7 @@ import { runMember } from "./member.ts";
 import { createAgentMetrics } from "./metrics.ts";
 
 /** Keys and chains of this member; the chart's Role names it, and nobody else may read it. */
-const identitySecret = "isthmus-cluster-ca";
+export const identitySecret = "isthmus-cluster-ca";
 
 export interface AgentDeps {
   readonly config: AgentConfig;

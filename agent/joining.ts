@@ -5,7 +5,7 @@ import type { Clock } from "../shared/clock.ts";
 import { UserError } from "../shared/errors.ts";
 import { causeChain, type Log } from "../shared/log.ts";
 import { joinFleet } from "./hub/join.ts";
-import type { IdentityStore, JoinedIdentity } from "./identity/identity-state.ts";
+import { heldIdentity, type IdentityStore, type JoinedIdentity } from "./identity/identity-state.ts";
 import { readToken } from "./join-token-file.ts";
 import { isApiError } from "./kube/api-error.ts";
 
@@ -39,10 +39,9 @@ export async function ensureJoined(deps: JoiningDeps, signal: AbortSignal): Prom
 /** The identity, or what is being waited for. */
 async function attemptJoin(deps: JoiningDeps, signal: AbortSignal): Promise<JoinedIdentity | string> {
   try {
-    const kept = await deps.store.load();
-    if (kept?.stage === "joined") return kept;
     const token = await readToken(deps.tokenFile);
-    if (token === undefined) return `waiting for a join token in ${deps.tokenFile} (Secret isthmus-join, key token)`;
+    if (token === undefined && heldIdentity(await deps.store.load()) === undefined)
+      return `waiting for a join token in ${deps.tokenFile} (Secret isthmus-join, key token)`;
     const { store, clock, random, log, version } = deps;
     return await joinFleet(token, { store, clock, random, log, signal, agentVersion: version });
   } catch (error) {

@@ -7,6 +7,7 @@ import { UserError } from "../shared/errors.ts";
 import { causeChain, jsonLog } from "../shared/log.ts";
 import { runAgent } from "./agent.ts";
 import { readAgentConfig } from "./config.ts";
+import { rejoins } from "./rejoining.ts";
 
 const TERMINATION_MESSAGE = "/dev/termination-log";
 
@@ -36,8 +37,13 @@ try {
   await runAgent({ config: config.value, clock: systemClock, random: Math.random, log }, stop.signal);
   process.exit(0); // keep-alive sockets of clients must not hold the pod
 } catch (error) {
+  const cause = userErrorIn(error);
+  if (cause instanceof UserError && cause.code === rejoins) {
+    log.info(cause.message, { next: cause.hint });
+    process.exit(0); // the pod's restart policy starts it again
+  }
   log.error("the agent ended", {}, error);
-  const line = ended(userErrorIn(error));
+  const line = ended(cause);
   process.stderr.write(`${line}\n`);
   try {
     writeFileSync(TERMINATION_MESSAGE, line);

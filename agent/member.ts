@@ -38,6 +38,7 @@ import { meshInputs, missingSources, type MeshSources } from "./mesh-inputs.ts";
 import type { AgentMetrics } from "./metrics.ts";
 import { createPolicyCopies } from "./policy-copies.ts";
 import type { Leader, Platform, Service } from "./platform.ts";
+import { awaitNewToken } from "./rejoining.ts";
 import { trustReport } from "./trust-report.ts";
 
 const AGENT_ACCOUNT = "isthmus-agent";
@@ -61,6 +62,8 @@ export interface MemberConfig {
   readonly policyFrom: readonly string[];
   readonly region: string;
   readonly zone: string;
+  /** Where the token was that it came by, and where one is looked for once it has left. Undefined: nowhere. */
+  readonly tokenFile: string | undefined;
 }
 
 export interface MemberDeps {
@@ -121,6 +124,7 @@ export async function runMember(deps: MemberDeps, identity: JoinedIdentity, sign
       ...platformTasks,
       ads,
       leadershipTask(member),
+      rejoinTask(member),
       { name: "push", run: (inner) => untilFault(member, inner) },
     ]);
   } finally {
@@ -186,7 +190,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, pool: Si
 function unusableIdentity([problem]: readonly Problem[]): UserError {
   const message = `the kept certificates are not of this fleet any more: ${problem?.message ?? "unreadable"}`;
   return new UserError("ISTHMUS_IDENTITY_REFUSED", message, {
-    hint: "let this member join again: isthmus token create NAME --rejoin; remove its kept identity first",
+    hint: "let this member join again: isthmus token create NAME --rejoin, then its agent with the new token",
   });
 }
 
@@ -378,6 +382,13 @@ function leadershipTask({ deps, levels, publisher, leader, mesh }: Member): Task
     }
   };
   return { name: "leadership", run: (signal) => platform.elect(lead, signal) };
+}
+
+function rejoinTask({ deps, levels, credential }: Member): Task {
+  const { tokenFile } = deps.config;
+  const hasLeft = () => levels.cutOff?.code === "ISTHMUS_MEMBER_LEFT";
+  const identity = () => credential.state();
+  return { name: "rejoin", run: (signal) => awaitNewToken({ ...deps, tokenFile, hasLeft, identity }, signal) };
 }
 
 async function untilFault({ fault }: Member, signal: AbortSignal): Promise<void> {

@@ -10,7 +10,7 @@ import type { Log } from "../shared/log.ts";
 import { createAdminSurface, startAdminServer, type AdminSurface } from "./admin-http.ts";
 import { joinFleet } from "./hub/join.ts";
 import { fileIdentityStore } from "./identity/identity-file.ts";
-import type { IdentityStore, JoinedIdentity } from "./identity/identity-state.ts";
+import { heldIdentity, type IdentityStore, type JoinedIdentity } from "./identity/identity-state.ts";
 import { readToken } from "./join-token-file.ts";
 import { runMember, type MemberConfig } from "./member.ts";
 import { createAgentMetrics } from "./metrics.ts";
@@ -95,14 +95,14 @@ async function joinSite(
   deps: SiteDeps,
   signal: AbortSignal,
 ): Promise<JoinedIdentity> {
-  const kept = await store.load();
-  if (kept?.stage === "joined") return kept;
-  if (tokenFile === undefined) {
+  const isMember = heldIdentity(await store.load()) !== undefined;
+  if (tokenFile === undefined && !isMember) {
     throw new UserError("ISTHMUS_TOKEN_FILE", "this site has not joined a fleet", {
       hint: "on the hub: isthmus token create NAME; then here: --token-file FILE",
     });
   }
-  const token = await awaitToken(tokenFile, deps, signal);
+  const read = isMember ? readToken : (file: string) => awaitToken(file, deps, signal);
+  const token = tokenFile === undefined ? undefined : await read(tokenFile);
   return joinFleet(token, { ...deps, store, signal, agentVersion: deps.version });
 }
 
@@ -125,6 +125,7 @@ function memberConfig(config: SiteConfig, version: string): MemberConfig {
     podName: hostname(),
     version,
     adsListen: address.includes(":") ? `[${address}]:${adsPort}` : `${address}:${adsPort}`,
+    tokenFile: config.tokenFile,
     ...{ svidTtlMs, permissive, egress, podLabel, policyFrom, region, zone },
   };
 }

@@ -20,7 +20,7 @@ const commandsByName: Readonly<Record<string, () => Promise<MakeCommand>>> = {
   run: async () => (await import("./commands/run.ts")).workloadCommand,
   accept: async () => (await import("./commands/membership.ts")).acceptCommand,
   reject: async () => (await import("./commands/membership.ts")).rejectCommand,
-  leave: async () => (await import("./commands/membership.ts")).leaveCommand,
+  leave: async () => (await import("./commands/leave.ts")).leaveCommand,
   revoke: async () => (await import("./commands/membership.ts")).revokeCommand,
   trust: async () => (await import("./commands/trust.ts")).trustCommand,
   rotate: async () => (await import("./commands/rotate.ts")).rotateCommand,

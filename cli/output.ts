@@ -62,7 +62,7 @@ export function describeError(error: unknown): ErrorDescription {
 }
 
 /** runTasks wraps what a task threw. */
-function userErrorIn(error: unknown): UserError | undefined {
+export function userErrorIn(error: unknown): UserError | undefined {
   for (let at = error; at instanceof Error; at = at.cause) if (at instanceof UserError) return at;
   return undefined;
 }

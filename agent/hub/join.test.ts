@@ -12,10 +12,16 @@ import { systemClock } from "../../shared/clock.ts";
 import { UserError } from "../../shared/errors.ts";
 import { formatJoinToken, parseJoinToken, type JoinToken } from "../../shared/join-token.ts";
 import { fileIdentityStore } from "../identity/identity-file.ts";
-import type { IdentityState, IdentityStore } from "../identity/identity-state.ts";
+import {
+  encodeIdentity,
+  type IdentityState,
+  type IdentityStore,
+  type JoiningIdentity,
+} from "../identity/identity-state.ts";
 import { openAgentCredential } from "../identity/agent-credential.ts";
 import { probeHub, splitHubAddress } from "./hub-tls.ts";
 import { joinFleet, type JoinDeps } from "./join.ts";
+import { leaveFleet } from "./leave.ts";
 import { startImpostor, startPlain, startRelay } from "./testing/tls-listener.ts";
 
 let hub: TestHub;
@@ -57,6 +63,62 @@ describe("a join", () => {
     const { store, clock, random, log } = deps;
     expect(openAgentCredential({ initial: joined, store, mayWrite: () => true, clock, random, log }).ok).toBe(true);
     expect((await joinFleet("not even a token", deps)).agentChainPem).toBe(joined.agentChainPem);
+  });
+
+  describe("of a member that has left", () => {
+    const texts = (state: IdentityState | undefined) => state && encodeIdentity(state);
+    const left = async (cluster: string) => {
+      const first = await joinFleet(await token(cluster), deps);
+      await leaveFleet({ ...first, hub: hub.address });
+      return first;
+    };
+    const openToken = async (cluster: string) => {
+      const made = await hub.operator("POST", "/v1/tokens", { cluster, trustFormer: true });
+      const parsed = parseJoinToken(String(made["token"]));
+      if (!parsed.ok) throw new Error(JSON.stringify(parsed.error));
+      return formatJoinToken({ ...parsed.value, hub: hub.address });
+    };
+
+    it("takes a new token without anything being removed, with new keys; asking to leave twice is no mistake", async () => {
+      const first = await left("back-a");
+      await leaveFleet({ ...first, hub: hub.address });
+      expect(texts(await joinFleet(undefined, deps))).toEqual(texts(first));
+      const second = await joinFleet(await openToken("back-a"), deps);
+      expect(second.cluster).toBe("back-a");
+      expect([second.agentKeyPem, second.clusterCaKeyPem]).not.toContain(first.agentKeyPem);
+      expect(second.clusterCaKeyPem).not.toBe(first.clusterCaKeyPem);
+      expect(texts(await deps.store.load())).toEqual(texts(second));
+    });
+
+    it("stays who it was with a token that does not let in: one that is spent, one of a hub that is away", async () => {
+      const first = await left("back-b");
+      const text = await openToken("back-b");
+      const parsed = parseJoinToken(text);
+      if (!parsed.ok) throw new Error("token");
+      await joinFleet(text, { ...deps, store: otherStore() });
+      for (const given of [text, formatJoinToken({ ...parsed.value, hub: "127.0.0.1:9" })]) {
+        expect(texts(await joinFleet(given, deps))).toEqual(texts(first));
+        expect(texts(await deps.store.load())).toEqual(texts(first));
+      }
+    });
+
+    it("that was killed while it joined anew goes on with the new token, or, without it, as it was", async () => {
+      const first = await left("back-d");
+      const file = deps.store;
+      const crashing: IdentityStore = {
+        load: () => file.load(),
+        save: (state) => (state.stage === "joined" ? Promise.reject(new Error("killed")) : file.save(state)),
+      };
+      const text = await openToken("back-d");
+      await expect(joinFleet(text, { ...deps, store: crashing })).rejects.toThrow("killed");
+      const kept = (await file.load()) as IdentityState;
+      expect(kept).toMatchObject({ stage: "joining", former: { cluster: "back-d" } });
+      const second = await joinFleet(text, deps);
+      expect(second.clusterCaKeyPem).toBe(kept.clusterCaKeyPem);
+      await file.save({ ...(kept as JoiningIdentity), former: first });
+      expect(texts(await joinFleet(undefined, deps))).toEqual(texts(first));
+      expect(texts(await file.load())).toEqual(texts(first));
+    });
   });
 
   it("whose answer was lost is repeated with the same keys by the next process", async () => {

@@ -17,12 +17,20 @@ import { chainPem } from "../../shared/pki/pem.ts";
 import { buildRequest } from "../../shared/pki/x509-builder.ts";
 import { err, ok, rejected, type Result } from "../../shared/result.ts";
 import { openIdentity } from "../identity/agent-credential.ts";
-import type { IdentityStore, JoinedIdentity, JoiningIdentity } from "../identity/identity-state.ts";
+import {
+  heldIdentity,
+  type IdentityState,
+  type IdentityStore,
+  type JoinedIdentity,
+  type JoiningIdentity,
+} from "../identity/identity-state.ts";
 import { hubServerName, hubUnreachable, pinnedCredentials, probeHub } from "./hub-tls.ts";
 
 const attemptTimeoutMs = 10_000;
 const retry = { baseMs: 250, maxMs: 5_000 };
 const acceptPollMs = 2_000;
+/** Of a member that could go on as it is: a hub that is away must not hold its start up. */
+const heldPatienceMs = 5_000;
 /** What passes by itself; all else is for a person. */
 const transientCodes: ReadonlySet<string> = new Set([
   "ISTHMUS_HUB_UNREACHABLE",
@@ -41,10 +49,36 @@ export interface JoinDeps {
   readonly patienceMs?: number;
 }
 
-/** `tokenText` as `isthmus token create` printed it. Already joined: nothing is asked, the kept identity is returned. */
-export async function joinFleet(tokenText: string, deps: JoinDeps): Promise<JoinedIdentity> {
+/** Another token than the member came by is somebody's word to join anew, whatever is kept. */
+export function isNewToken(tokenText: string | undefined, held: JoinedIdentity): boolean {
+  const token = parseJoinToken(tokenText ?? "");
+  return token.ok && held.tokenId !== undefined && held.tokenId !== token.value.id;
+}
+
+/**
+ * `tokenText` as `isthmus token create` printed it. Already joined, and by no other token: nothing is asked, the kept identity is
+ * returned. What is kept is given up only for one that is whole: a token that does not let in strands no member.
+ */
+export async function joinFleet(tokenText: string | undefined, deps: JoinDeps): Promise<JoinedIdentity> {
   const kept = await deps.store.load();
-  if (kept?.stage === "joined") return kept;
+  const held = heldIdentity(kept);
+  if (held === undefined) return joinAnew(tokenText ?? "", kept, deps);
+  if (!isNewToken(tokenText, held)) {
+    if (kept !== held) await deps.store.save(held);
+    return held;
+  }
+  try {
+    const patienceMs = Math.min(deps.patienceMs ?? Infinity, heldPatienceMs);
+    return await joinAnew(tokenText ?? "", kept, { ...deps, patienceMs });
+  } catch (error) {
+    if (!(error instanceof UserError) || error.code === "ISTHMUS_IDENTITY_CONFLICT") throw error;
+    deps.log.error("the new join token does not let this member in; it stays who it was", {}, error);
+    await deps.store.save(held);
+    return held;
+  }
+}
+
+async function joinAnew(tokenText: string, kept: IdentityState | undefined, deps: JoinDeps): Promise<JoinedIdentity> {
   const token = parseJoinToken(tokenText);
   if (!token.ok) {
     const [problem] = token.error;
@@ -69,12 +103,16 @@ export async function joinFleet(tokenText: string, deps: JoinDeps): Promise<Join
 
 async function keysFor(
   token: JoinToken,
-  kept: JoiningIdentity | undefined,
+  kept: IdentityState | undefined,
   store: IdentityStore,
 ): Promise<JoiningIdentity> {
-  if (kept?.tokenId === token.id) return kept;
+  if (kept?.stage === "joining" && kept.tokenId === token.id) return kept;
+  const former = heldIdentity(kept);
   const agentKeyPem = generateKeyPem();
-  const keys = { stage: "joining", tokenId: token.id, agentKeyPem, clusterCaKeyPem: generateKeyPem() } as const;
+  const keys: JoiningIdentity = {
+    ...{ stage: "joining", tokenId: token.id, agentKeyPem, clusterCaKeyPem: generateKeyPem() },
+    ...(former === undefined ? {} : { former }),
+  };
   await store.save(keys);
   return keys;
 }
@@ -153,6 +191,7 @@ function readReply(reply: JoinReply, { token, keys, nowMs }: ReplyContext): Resu
     clusterCaChainPem: chainPem(reply.clusterCaChainDer),
     bundle,
     knownSigners: [bundle.signerSpkiDer],
+    tokenId: token.id,
   });
   if (!opened.ok) return opened;
   const usable = checkTimes(opened.value.agentValidity, nowMs);

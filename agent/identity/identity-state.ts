@@ -10,6 +10,8 @@ export interface JoiningIdentity {
   readonly tokenId: string;
   readonly agentKeyPem: string;
   readonly clusterCaKeyPem: string;
+  /** Of a member that joins anew: what it is until that has succeeded. */
+  readonly former?: JoinedIdentity;
 }
 
 export interface JoinedIdentity {
@@ -26,9 +28,16 @@ export interface JoinedIdentity {
   readonly bundle: TrustBundle;
   /** Keys whose signed bundles are taken: the first one came over the pinned connection of the join. */
   readonly knownSigners: readonly Uint8Array[];
+  /** The token that it came by. Absent: it was kept before that was noted. */
+  readonly tokenId?: string;
 }
 
 export type IdentityState = JoiningIdentity | JoinedIdentity;
+
+/** Who this member is at this moment, also while it tries to join anew. */
+export function heldIdentity(kept: IdentityState | undefined): JoinedIdentity | undefined {
+  return kept?.stage === "joining" ? kept.former : kept;
+}
 
 export interface IdentityStore {
   load(): Promise<IdentityState | undefined>;
@@ -38,7 +47,10 @@ export interface IdentityStore {
 
 /** The state as texts under names: the `stringData` of a Secret. */
 export function encodeIdentity(state: IdentityState): Readonly<Record<string, string>> {
-  if (state.stage === "joining") return { ...state };
+  if (state.stage === "joining") {
+    const { former, ...texts } = state;
+    return { ...texts, ...(former === undefined ? {} : { former: JSON.stringify(encodeIdentity(former)) }) };
+  }
   const { bundle, knownSigners, ...texts } = state;
   return { ...texts, bundle: encodeBundle(bundle), knownSigners: JSON.stringify(knownSigners.map(base64)) };
 }
@@ -52,7 +64,9 @@ export function decodeIdentity(texts: Readonly<Record<string, string>>): Result<
   };
   const keys = { agentKeyPem: text("agentKeyPem"), clusterCaKeyPem: text("clusterCaKeyPem") };
   if (texts["stage"] === "joining") {
-    const state: JoiningIdentity = { stage: "joining", tokenId: text("tokenId"), ...keys };
+    const former = decodeFormer(texts["former"]);
+    if (!former.ok) return former;
+    const state: JoiningIdentity = { stage: "joining", tokenId: text("tokenId"), ...keys, ...former.value };
     return missing.length === 0 ? ok(state) : incomplete(missing);
   }
   const [cluster, fleetDomain] = [parseClusterName(text("cluster")), parseFleetDomain(text("fleetDomain"))];
@@ -73,7 +87,15 @@ export function decodeIdentity(texts: Readonly<Record<string, string>>): Result<
     ...chains,
     bundle: bundle.value,
     knownSigners,
+    ...(texts["tokenId"] === undefined ? {} : { tokenId: texts["tokenId"] }),
   });
+}
+
+function decodeFormer(text: string | undefined): Result<Pick<JoiningIdentity, "former">> {
+  if (text === undefined) return ok({});
+  const former = decodeIdentity(JSON.parse(text) as Record<string, string>);
+  if (!former.ok) return former;
+  return former.value.stage === "joined" ? ok({ former: former.value }) : incomplete(["former"]);
 }
 
 function incomplete(missing: readonly string[]): ReturnType<typeof rejected> {

@@ -1,4 +1,4 @@
-// `isthmus accept | reject | leave | revoke`: what an operator decides about a member. That its identity is trusted no more
+// `isthmus accept | reject | revoke`, and `leave` on the hub: what an operator decides about a member. That its identity is trusted no more
 // reaches every gateway and sidecar of the fleet within seconds, and everything else goes on.
 import { Command } from "commander";
 import { askOperator } from "../../hub/operator-client.ts";
@@ -19,21 +19,14 @@ const told: Readonly<Record<Verb, (cluster: string) => string>> = {
 
 export function acceptCommand(streams: Streams): Command {
   return memberCommand("accept", "let a cluster in that joined with a token that must be accepted").action(
-    (cluster: string, options: Options) => change("accept", cluster, options, streams),
+    (cluster: string, options: Options) => changeMember("accept", cluster, options, streams),
   );
 }
 
 export function rejectCommand(streams: Streams): Command {
   return memberCommand("reject", "turn a cluster away that waits to be accepted").action(
-    (cluster: string, options: Options) => change("reject", cluster, options, streams),
+    (cluster: string, options: Options) => changeMember("reject", cluster, options, streams),
   );
-}
-
-export function leaveCommand(streams: Streams): Command {
-  return memberCommand(
-    "leave",
-    "take a member out: its services are withdrawn, and it comes back only by a new token",
-  ).action((cluster: string, options: Options) => change("leave", cluster, options, streams));
 }
 
 export function revokeCommand(streams: Streams): Command {
@@ -43,7 +36,7 @@ export function revokeCommand(streams: Streams): Command {
   )
     .option("--undo", "trust it again")
     .action((cluster: string, options: Options) =>
-      change(options.undo === true ? "reinstate" : "revoke", cluster, options, streams),
+      changeMember(options.undo === true ? "reinstate" : "revoke", cluster, options, streams),
     );
 }
 
@@ -54,7 +47,12 @@ function memberCommand(name: string, description: string): Command {
     .addOption(dataOption());
 }
 
-async function change(verb: Verb, cluster: string, { data, output }: Options, streams: Streams): Promise<void> {
+export async function changeMember(
+  verb: Verb,
+  cluster: string,
+  { data, output }: Options,
+  streams: Streams,
+): Promise<void> {
   const path = `/v1/members/${encodeURIComponent(cluster)}/${verb}`;
   const answer = await askOperator(data, { method: "POST", path });
   const out = openOutput(output, streams);

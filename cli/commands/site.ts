@@ -10,7 +10,7 @@ import { jsonLog } from "../../shared/log.ts";
 import { lineProgress } from "../../shared/progress.ts";
 import type { SiteConfig, SiteOptions } from "../../agent/site/site-config.ts";
 import type { SiteReady } from "../../agent/site-agent.ts";
-import { openOutput, type Format, type Output, type Streams } from "../output.ts";
+import { openOutput, userErrorIn, type Format, type Output, type Streams } from "../output.ts";
 import { ownCommand } from "../own-command.ts";
 import { runGateway } from "../site-gateway.ts";
 import { siteDataFlag, siteDataOption } from "../site-folder.ts";
@@ -69,12 +69,18 @@ async function site(options: Options, streams: Streams, endWith: (status: number
   const { stop, kill, release } = stopSignals();
   kill.addEventListener("abort", () => process.exit(128 + constants.signals[kill.reason as NodeJS.Signals]));
   try {
-    await runBoth({ config, options, folder, out: openOutput(options.output, streams) }, stop);
+    const run: SiteRun = { config, options, folder, out: openOutput(options.output, streams) };
+    while (!stop.aborted) await runBoth(run, stop).catch(unlessRejoins);
     endWith(0);
   } finally {
     release();
     await folder.remove();
   }
+}
+
+/** A site that had left and has a new token begins anew, all of it. */
+function unlessRejoins(error: unknown): void {
+  if (userErrorIn(error)?.code !== "ISTHMUS_REJOIN") throw error;
 }
 
 interface SiteRun {

@@ -14,6 +14,7 @@ interface CreateOptions extends DataOption {
   readonly out?: string;
   readonly rejoin?: boolean;
   readonly accept?: boolean;
+  readonly trustFormer?: boolean;
   readonly output: Format;
 }
 
@@ -32,6 +33,10 @@ export function tokenCommand(streams: Streams): Command {
     .option("--ttl <duration>", "how long it may be used: 90s, 15m, 2h; at most 24h", "15m")
     .option("--out <file>", "write it to a new file with mode 0600 instead of printing it")
     .option("--rejoin", "let it replace the keys of a cluster that is a member already")
+    .option(
+      "--trust-former",
+      "give a name away that was left, although certificates of its former life are trusted with it until they end",
+    )
     .option("--accept", "let it in only after isthmus accept, so that a token that leaked is not enough")
     .action((cluster: string, options: CreateOptions) => createToken(cluster, options, streams));
   const list = new Command("list")
@@ -84,7 +89,13 @@ async function revokeToken(id: string, { data, output }: DataOption & Formatted,
 
 async function createToken(cluster: string, options: CreateOptions, streams: Streams): Promise<void> {
   const ttlMs = parseDuration("--ttl", options.ttl);
-  const body = { cluster, ttlMs, rejoin: options.rejoin === true, mustBeAccepted: options.accept === true };
+  const body = {
+    cluster,
+    ttlMs,
+    rejoin: options.rejoin === true,
+    mustBeAccepted: options.accept === true,
+    trustFormer: options.trustFormer === true,
+  };
   const created = (await askOperator(options.data, {
     method: "POST",
     path: "/v1/tokens",

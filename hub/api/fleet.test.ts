@@ -5,6 +5,7 @@ import { systemClock } from "../../shared/clock.ts";
 import { readFleetError } from "../../shared/grpc/fleet-status.ts";
 import type { WatchEvent, WireRecord } from "../../shared/grpc/fleet-messages.ts";
 import { parseClusterName } from "../../shared/ids.ts";
+import { generateKeyPem } from "../../shared/pki/key.ts";
 import { buildRequest } from "../../shared/pki/x509-builder.ts";
 import { openAuthority } from "../ca/authority.ts";
 import {
@@ -14,6 +15,7 @@ import {
   joinRequest,
   makeDataDir,
   newKeys,
+  type Keys,
   publish,
   startTestHub,
   watch,
@@ -151,6 +153,35 @@ function aReport() {
     problems: [],
   };
 }
+
+const both = (keyPem: string) => ({ agentKeyPem: keyPem, clusterCaKeyPem: keyPem });
+
+describe("a renewal", () => {
+  let asked = 0;
+  it.each<[string, (keys: Keys) => { agentKeyPem: string; clusterCaKeyPem?: string }]>([
+    ["one new key for both", () => both(generateKeyPem())],
+    ["the cluster CA's key as the agent's", ({ clusterCaKeyPem }) => ({ agentKeyPem: clusterCaKeyPem })],
+    [
+      "the cluster CA's key as the agent's, with a new one for the cluster CA",
+      ({ clusterCaKeyPem }) => ({ agentKeyPem: clusterCaKeyPem, clusterCaKeyPem: generateKeyPem() }),
+    ],
+    [
+      "the agent's key as the cluster CA's",
+      ({ agentKeyPem }) => ({ agentKeyPem: generateKeyPem(), clusterCaKeyPem: agentKeyPem }),
+    ],
+  ])("that asks for %s gets nothing, and the member goes on with what it has", async (_what, ask) => {
+    const agent = await joinAgent(hub, `two-keys-${(asked += 1)}`);
+    const { agentKeyPem, clusterCaKeyPem } = ask(agent.keys);
+    const request = {
+      agentCsrDer: await buildRequest(agentKeyPem),
+      clusterCaCsrDer: clusterCaKeyPem === undefined ? Buffer.alloc(0) : await buildRequest(clusterCaKeyPem),
+    };
+    expect(await codeOf(agent.client.renew(request))).toBe("ISTHMUS_CSR_KEY");
+    const good = { agentCsrDer: await buildRequest(generateKeyPem()), clusterCaCsrDer: Buffer.alloc(0) };
+    expect((await agent.client.renew(good)).agentChainDer).toHaveLength(1);
+    agent.client.close();
+  });
+});
 
 describe("who may call", () => {
   it("refuses a caller without a certificate of the fleet for everything but joining", async () => {

@@ -22,6 +22,7 @@ import type { Store } from "../store/open-store.ts";
 import { toServiceError, unary } from "./call.ts";
 import { refusedMember, type Authenticate, type Caller } from "./caller.ts";
 import { join, renew, type JoinDeps } from "./join.ts";
+import { changeMembership } from "./membership.ts";
 import type { MemberQuestions } from "./member-questions.ts";
 import { PublishSession, type PublishDeps } from "./publish.ts";
 import type { RotationDriver } from "./rotation.ts";
@@ -175,6 +176,11 @@ function fleetMethods(deps: MethodDeps, watchers: Set<Watcher>): FleetServer {
   return {
     Join: unary(log, (call) => join(joining, call.request)),
     Renew: unary(log, (call) => renew(joining, call)),
+    Leave: unary(log, async (call) => {
+      const { cluster } = await authenticate(call);
+      await changeMembership({ ...deps, ...store, ...joining }, "leave", cluster, `cluster:${cluster}`);
+      return {};
+    }),
     Report: unary(log, async (call) => {
       const { cluster } = await authenticate(call);
       await store.reports.store(cluster, call.request, clock.now());

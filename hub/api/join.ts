@@ -16,6 +16,7 @@ import type { RedeemAnswer, RedeemStatus, Tokens } from "../store/tokens.ts";
 import { refusedInput } from "./call.ts";
 import { refusedMember, type Authenticate } from "./caller.ts";
 import type { HubMetrics } from "./metrics.ts";
+import { restsUntilMs } from "./resting-name.ts";
 
 export interface JoinDeps {
   readonly authority: Authority;
@@ -35,13 +36,12 @@ export async function join(deps: JoinDeps, request: JoinRequest): Promise<JoinRe
   const { authority, tokens, audit, clock, log, metrics } = deps;
   const agentSpki = await spkiOf(authority, request.agentCsrDer);
   const clusterCaSpki = await spkiOf(authority, request.clusterCaCsrDer);
-  if (agentSpki === clusterCaSpki) {
-    throw refusedInput([{ code: "ISTHMUS_CSR_KEY", message: "agent and cluster CA must have different keys" }]);
-  }
+  if (agentSpki === clusterCaSpki) throw oneKeyForTwo();
   const { tokenId, tokenSecret } = request;
   const { departures } = deps;
   const isRevoked = (name: ClusterName) => authority.isRevoked(name) && !departures.has(name);
-  const order = { tokenId, secret: tokenSecret, agentSpki, clusterCaSpki, isRevoked };
+  const rests = (name: ClusterName) => restsUntilMs(deps, name) !== undefined && !departures.isOpenTo(name, tokenId);
+  const order = { tokenId, secret: tokenSecret, agentSpki, clusterCaSpki, isRevoked, rests };
   const redeemed = await tokens.redeem(order, clock.now());
   metrics.joins.inc({ result: redeemed.status });
   const { cluster } = redeemed;
@@ -104,11 +104,14 @@ export async function renew(deps: JoinDeps, call: ServerUnaryCall<RenewRequest, 
   const { cluster, spki } = await authenticate(call);
   const newAgentSpki = await spkiOf(authority, agentCsrDer);
   const newClusterCaSpki = clusterCaCsrDer.length === 0 ? undefined : await spkiOf(authority, clusterCaCsrDer);
-  await bindRenewed(deps, cluster, (member) => ({
-    ...member,
-    agentSpkis: renewedSpkis(spki, newAgentSpki),
-    clusterCaSpki: newClusterCaSpki ?? member.clusterCaSpki,
-  }));
+  await bindRenewed(deps, cluster, (member) => {
+    const agentSpkis = renewedSpkis(spki, newAgentSpki);
+    const clusterCaSpki = newClusterCaSpki ?? member.clusterCaSpki;
+    // neither key may become the other's, now or in the renewal after: whoever holds one of them would be both
+    const before = [...member.agentSpkis, ...agentSpkis];
+    if (before.includes(clusterCaSpki) || newAgentSpki === member.clusterCaSpki) throw oneKeyForTwo();
+    return { ...member, agentSpkis, clusterCaSpki };
+  });
   const agentChainDer = await signed(authority.issueAgent(cluster, agentCsrDer));
   const clusterCaChainDer =
     newClusterCaSpki === undefined ? [] : await signed(authority.issueClusterCa(cluster, clusterCaCsrDer));
@@ -137,6 +140,10 @@ async function bindRenewed(
     code: "ISTHMUS_MEMBER_CHANGED",
     message: `the membership of ${cluster} changes at this moment; try again`,
   });
+}
+
+function oneKeyForTwo(): ServiceError {
+  return refusedInput([{ code: "ISTHMUS_CSR_KEY", message: "agent and cluster CA must have different keys" }]);
 }
 
 async function spkiOf(authority: Authority, csrDer: Uint8Array): Promise<string> {
@@ -193,6 +200,12 @@ const refusals: Partial<Record<RedeemStatus, Refusal>> = {
     code: "ISTHMUS_MEMBER_REVOKED",
     message: "NAME was revoked",
     hint: "on the hub: isthmus revoke --undo NAME",
+  },
+  resting: {
+    status: status.FAILED_PRECONDITION,
+    code: "ISTHMUS_NAME_RESTS",
+    message: "NAME has left, and certificates of its former life are not over yet",
+    hint: "on the hub: isthmus token create NAME says until when, and what else can be done",
   },
   "wrong-cluster": {
     status: status.PERMISSION_DENIED,

@@ -191,6 +191,12 @@ describe("a member that leaves", () => {
     return keys.filter((key) => key.startsWith(`${cluster}/`));
   };
 
+  /** Although its name rests. */
+  const joinAgain = async (cluster: string) => {
+    const made = await token(cluster, { trustFormer: true });
+    return joinAgent(hub, cluster, String(made["token"]));
+  };
+
   it("takes its records with it, is trusted by nobody any more, and its streams end", async () => {
     const [leaver, other] = [await joinAgent(hub, "leave-a"), await joinAgent(hub, "leave-b")];
     const watching = watch(other);
@@ -211,12 +217,47 @@ describe("a member that leaves", () => {
     watching.cancel();
   });
 
+  it("leaves a name that rests: nobody gets it while certificates of before could be used", async () => {
+    await joinAgent(hub, "rest-a");
+    const early = await hub.tokenFor("rest-a", true);
+    await change("rest-a", "leave");
+    await expect(token("rest-a")).rejects.toMatchObject({ code: "ISTHMUS_NAME_RESTS" });
+    await expect(token("rest-a", { rejoin: true })).rejects.toMatchObject({ code: "ISTHMUS_NAME_RESTS" });
+    const client = anonymousClient(hub.address);
+    const withEarly = await joinRequest(early, newKeys());
+    expect(await codeOf(client.join(withEarly))).toBe("ISTHMUS_NAME_RESTS");
+    const other = await joinAgent(hub, "rest-b");
+    expect(other.reply.bundle?.revokedTrustDomains).toContain("rest-a.acme.mesh");
+
+    // an operator's word opens the name to that token alone
+    const opened = await token("rest-a", { trustFormer: true });
+    expect(await codeOf(client.join(withEarly))).toBe("ISTHMUS_NAME_RESTS");
+    await expect(token("rest-a")).rejects.toMatchObject({ code: "ISTHMUS_NAME_RESTS" });
+    expect(await client.join(await joinRequest(String(opened["token"]), newKeys()))).toMatchObject({ accepted: true });
+    expect(await codeOf(client.join(withEarly))).toBe("ISTHMUS_TOKEN_WITHDRAWN");
+    await change("rest-a", "leave");
+    await expect(token("rest-a")).rejects.toMatchObject({ code: "ISTHMUS_NAME_RESTS" });
+    client.close();
+  });
+
+  it("leaves a name that rests also when it was taken over by a token and then rejected", async () => {
+    await joinAgent(hub, "rest-c");
+    const made = await token("rest-c", { rejoin: true, mustBeAccepted: true });
+    const client = anonymousClient(hub.address);
+    await client.join(await joinRequest(String(made["token"]), newKeys()));
+    client.close();
+    await change("rest-c", "reject");
+    await expect(token("rest-c")).rejects.toMatchObject({ code: "ISTHMUS_NAME_RESTS" });
+    const other = await joinAgent(hub, "rest-d");
+    expect(other.reply.bundle?.revokedTrustDomains).toContain("rest-c.acme.mesh");
+  });
+
   it("comes back by a new token alone, with new keys, and is trusted again", async () => {
     const leaver = await joinAgent(hub, "leave-c");
     await change("leave-c", "leave");
     await change("leave-c", "reinstate");
     expect(await codeOf(watch(leaver).next())).toBe("ISTHMUS_MEMBER_LEFT");
-    const back = await joinAgent(hub, "leave-c");
+    const back = await joinAgain("leave-c");
     expect(back.reply.bundle?.revokedTrustDomains).not.toContain("leave-c.acme.mesh");
     const watching = watch(back);
     await watching.nextUntil(({ event }) => event === "synced");
@@ -232,7 +273,8 @@ describe("a member that leaves", () => {
     expect(await change("leave-d", "reinstate")).toMatchObject({ state: "left" });
     const { reply } = await joinAgent(hub, "leave-e");
     expect(reply.bundle?.revokedTrustDomains).toContain("leave-d.acme.mesh");
-    await joinAgent(hub, "leave-d");
+    await expect(token("leave-d")).rejects.toMatchObject({ code: "ISTHMUS_NAME_RESTS" });
+    await joinAgain("leave-d");
   });
 });
 

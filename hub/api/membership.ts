@@ -11,10 +11,13 @@ import { afterVerb, type MembershipVerb } from "../registry/membership.ts";
 import type { Departures } from "../store/departures.ts";
 import type { Members } from "../store/members.ts";
 import type { RedisRegistry } from "../store/redis-registry.ts";
+import type { Tokens } from "../store/tokens.ts";
+import { backdateMs } from "../../shared/pki/template.ts";
 
 export interface MembershipDeps {
   readonly authority: Authority;
   readonly members: Members;
+  readonly tokens: Tokens;
   readonly registry: RedisRegistry;
   readonly departures: Departures;
   readonly audit: AuditLog;
@@ -36,16 +39,20 @@ export async function changeMembership(
   deps: MembershipDeps,
   verb: MembershipVerb,
   name: unknown,
+  actor = "operator",
 ): Promise<MembershipAnswer> {
   const cluster = parseClusterName(typeof name === "string" ? name : "");
   if (!cluster.ok) throw new UserError("ISTHMUS_CLUSTER_NAME", cluster.error[0]?.message ?? "no cluster name");
   const { authority, audit, log } = deps;
   const planned = await expectAllowed(deps, verb, cluster.value);
-  await audit.record({ action: `member.${verb}`, actor: "operator", subject: cluster.value, detail: {} });
+  await audit.record({ action: `member.${verb}`, actor, subject: cluster.value, detail: {} });
   // signed first: from here on nothing that Redis says can let a revoked member in, or keep a reinstated one out
   await settleTrust(deps, verb, planned);
   const { state } = await storeMember(deps, verb, cluster.value);
-  if (state === "left") await withdrawRecords(deps, cluster.value);
+  if (state === "left") {
+    await withdrawTokens(deps, cluster.value);
+    await withdrawRecords(deps, cluster.value);
+  }
   const bundleSequence = authority.bundle().sequence;
   log.info("a member's standing was changed", { cluster: cluster.value, verb, state, bundleSequence });
   return { cluster: cluster.value, state, bundleSequence };
@@ -57,12 +64,21 @@ async function settleTrust(
   verb: MembershipVerb,
   { cluster, state }: Member,
 ): Promise<void> {
-  if (verb === "accept" || verb === "reject") return;
+  if (verb === "accept") return;
+  // who waits has no certificate, but the name may have had another life: a token with --rejoin takes it over
+  if (verb === "reject" && authority.clusterCaTrustedUntilMs(cluster, backdateMs) === 0) return;
   const denied = state !== "accepted";
   // written before the denial is, and after it is lifted: a crash in between leaves it denied
   if (denied) await departures.set(cluster, state === "left");
   if (await authority.setRevoked(cluster, denied)) bundleChanged();
   if (!denied) await departures.set(cluster, false);
+}
+
+/** A token of before must not bring it back: whoever took it out makes a new one, or does not. */
+async function withdrawTokens({ tokens, clock }: MembershipDeps, cluster: ClusterName): Promise<void> {
+  const nowMs = clock.now();
+  const unused = (await tokens.list(nowMs)).filter((token) => token.cluster === cluster && token.state === "unused");
+  for (const { id } of unused) await tokens.withdraw(id, nowMs);
 }
 
 /** Its streams have ended with the bundle, so nobody writes them again. */

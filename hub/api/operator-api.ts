@@ -19,6 +19,7 @@ import { changeMembership } from "./membership.ts";
 import type { MemberQuestions } from "./member-questions.ts";
 import { policyBodies, policyRoutes } from "./policy-routes.ts";
 import { clusterOverviews, serviceOverviews } from "./fleet-overview.ts";
+import { restingName, restsUntilMs } from "./resting-name.ts";
 import type { RotationDriver } from "./rotation.ts";
 import { parseHold, parseRotationOrder } from "./rotation-order.ts";
 import { trustOverview } from "./trust-overview.ts";
@@ -189,10 +190,12 @@ interface TokenOrder {
   readonly ttlMs: number;
   readonly rejoin: boolean;
   readonly mustBeAccepted: boolean;
+  /** The name may be had although it rests. */
+  readonly trustFormer: boolean;
 }
 
 function parseTokenOrder(body: unknown): TokenOrder {
-  const { cluster, ttlMs = defaultTtlMs, rejoin, mustBeAccepted } = (body ?? {}) as Record<string, unknown>;
+  const { cluster, ttlMs = defaultTtlMs, ...flags } = (body ?? {}) as Record<string, unknown>;
   const name = parseClusterName(typeof cluster === "string" ? cluster : "");
   if (!name.ok) {
     const [problem] = name.error;
@@ -203,7 +206,14 @@ function parseTokenOrder(body: unknown): TokenOrder {
   if (typeof ttlMs !== "number" || !(ttlMs >= minTtlMs && ttlMs <= maxTtlMs)) {
     throw new UserError("ISTHMUS_TOKEN_TTL", "a token lives between one second and 24 hours", { hint: "--ttl 15m" });
   }
-  return { cluster: name.value, ttlMs, rejoin: rejoin === true, mustBeAccepted: mustBeAccepted === true };
+  const isSet = (flag: string) => flags[flag] === true;
+  return {
+    cluster: name.value,
+    ttlMs,
+    rejoin: isSet("rejoin"),
+    mustBeAccepted: isSet("mustBeAccepted"),
+    trustFormer: isSet("trustFormer"),
+  };
 }
 
 async function createToken(deps: OperatorDeps, body: unknown): Promise<unknown> {
@@ -221,14 +231,18 @@ async function createToken(deps: OperatorDeps, body: unknown): Promise<unknown> 
       hint: `choose another name; or, if its Secrets were lost: isthmus token create ${cluster} --rejoin`,
     });
   }
+  const restMs = restsUntilMs(deps, cluster);
+  if (restMs !== undefined && !order.trustFormer) throw restingName(cluster, restMs);
   const { id, secret, expiresAtMs } = await store.tokens.create(order, clock.now());
   const { ttlMs, rejoin, mustBeAccepted } = order;
+  const former = restMs === undefined ? {} : { trustFormerUntil: new Date(restMs).toISOString() };
   await audit.record({
     action: "token.create",
     actor: "operator",
     subject: id,
-    detail: { cluster, ttlMs, rejoin, mustBeAccepted },
+    detail: { cluster, ttlMs, rejoin, mustBeAccepted, ...former },
   });
+  if (restMs !== undefined) await deps.departures.openTo(cluster, id);
   log.info("a join token was made", { tokenId: id, cluster, ttlMs, rejoin, mustBeAccepted });
   const { pin } = authority.server();
   return {

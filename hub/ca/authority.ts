@@ -15,9 +15,12 @@ import {
   type CertificateTemplate,
   type Validity,
 } from "../../shared/pki/template.ts";
-import { parseRequest } from "../../shared/pki/x509.ts";
+import { rootOfChain } from "../../shared/pki/chain.ts";
+import { parseCertificate, parseRequest } from "../../shared/pki/x509.ts";
 import { err, ok, type Result } from "../../shared/result.ts";
+import { trustedRoots } from "../rotation/rotation.ts";
 import { checkKeyOwner, checkRequest } from "./csr.ts";
+import { openClusterCaBook, type ClusterCaBook, type SignedClusterCa } from "./cluster-ca-book.ts";
 import { openFleetBundle, type FleetBundle } from "./fleet-bundle.ts";
 import { readFleetFile, type FleetFile, type RootEntry, type RootKind } from "./fleet-file.ts";
 import { openKeyStore } from "./key-store.ts";
@@ -51,6 +54,11 @@ export interface Authority {
   /** Leaf first, without the root. */
   issueAgent(cluster: ClusterName, csrDer: Uint8Array): Promise<Result<readonly Uint8Array[]>>;
   issueClusterCa(cluster: ClusterName, csrDer: Uint8Array): Promise<Result<readonly Uint8Array[]>>;
+  /**
+   * When the last cluster CA that was signed for this name and is below a root that is trusted ends; 0: it did so `marginMs` ago,
+   * or there was none.
+   */
+  clusterCaTrustedUntilMs(cluster: ClusterName, marginMs?: number): number;
   rootsPem(): string;
   /** For callers that bind a request's key before they have it signed: the pin, after all checks. */
   readRequest(csrDer: Uint8Array): Promise<Result<{ readonly spkiPin: string }>>;
@@ -96,6 +104,7 @@ export async function openAuthority(dataDir: string, clock: Clock, options: Auth
   const serverDeps: ServerCertificateDeps = { dataDir, fleet: fleetDomain, names: fleet.server, keyPem };
   const serverNow = () => currentServerIdentity(serverDeps, bundle.roots(), clock.now());
   let server = await serverNow();
+  const book = await openClusterCaBook(dataDir);
   const custody = rootCustody({ dataDir, sources, bundle, clock });
   await custody.removeFormer();
   return {
@@ -120,7 +129,7 @@ export async function openAuthority(dataDir: string, clock: Clock, options: Auth
       server = await serverNow();
       return server.chainPem !== before;
     },
-    ...issuing({ fleetDomain, agentTtlMs, clusterCaTtlMs, bundle, clock, pool, options }),
+    ...issuing({ fleetDomain, agentTtlMs, clusterCaTtlMs, bundle, book, clock, pool, options }),
     importChain: async (pem) => {
       const { id } = offlineRoot(bundle.file());
       await sources.offline.importChain(id, pem);
@@ -137,14 +146,17 @@ interface Issuing {
   readonly agentTtlMs: number;
   readonly clusterCaTtlMs: number;
   readonly bundle: FleetBundle;
+  readonly book: ClusterCaBook;
   readonly clock: Clock;
   readonly pool: SigningPool;
   readonly options: AuthorityOptions;
 }
 
+type Issues = Pick<Authority, "issueAgent" | "issueClusterCa" | "readRequest" | "clusterCaTrustedUntilMs">;
+
 /** What it does with requests. */
-function issuing(deps: Issuing): Pick<Authority, "issueAgent" | "issueClusterCa" | "readRequest"> {
-  const { fleetDomain, agentTtlMs, clusterCaTtlMs, bundle, pool } = deps;
+function issuing(deps: Issuing): Issues {
+  const { fleetDomain, agentTtlMs, clusterCaTtlMs, bundle, book, clock, pool } = deps;
   const issue = issuerOf({ ...deps, root: () => signingOf(bundle.roots()) });
   return {
     issueAgent: (cluster, csrDer) =>
@@ -157,14 +169,32 @@ function issuing(deps: Issuing): Pick<Authority, "issueAgent" | "issueClusterCa"
         ttlMs: clusterCaTtlMs,
         template: (validity) => clusterCaTemplate(cluster, fleetDomain, validity),
       });
-      if (issued.ok) await bundle.update((file) => withoutReissue(file, cluster));
+      if (!issued.ok) return issued;
+      await book.note(cluster, signedClusterCa(issued.value, bundle.roots()), clock.now());
+      await bundle.update((file) => withoutReissue(file, cluster));
       return issued;
+    },
+    clusterCaTrustedUntilMs: (cluster, marginMs = 0) => {
+      const roots = new Set(trustedRoots(bundle.roots()).map(({ id }) => id));
+      return book.trustedUntilMs(cluster, roots, clock.now() - marginMs);
     },
     readRequest: async (csrDer) => {
       const request = await checkedRequest(csrDer, pool);
       return request.ok ? ok({ spkiPin: spkiPin(request.value.publicKey.spkiDer) }) : request;
     },
   };
+}
+
+/** Of the chain itself: the root that signs may be another since it was asked for. */
+function signedClusterCa(chainDer: readonly Uint8Array[], roots: readonly Root[]): SignedClusterCa {
+  const rootDer = rootOfChain(
+    chainDer,
+    roots.map(({ der }) => der),
+  );
+  const root = roots.find(({ der }) => der === rootDer);
+  const facts = chainDer[0] === undefined ? undefined : parseCertificate(chainDer[0]);
+  if (root === undefined || facts?.ok !== true) throw new Error("a cluster CA was signed below no root of this fleet");
+  return { root: root.id, notAfterMs: facts.value.notAfterMs };
 }
 
 function offlineRoot({ roots }: FleetFile): RootEntry {

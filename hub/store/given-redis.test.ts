@@ -106,7 +106,7 @@ describe("a Redis given by URL", () => {
       Date.now(),
     );
     const unknown = { tokenId: id, secret: Buffer.alloc(32), agentSpki: "a", clusterCaSpki: "b" };
-    const redeem = { ...unknown, isRevoked: () => false };
+    const redeem = { ...unknown, isRevoked: () => false, rests: () => false };
     expect((await store.tokens.redeem(redeem, Date.now())).status).toBe("unknown");
     store.close();
   });

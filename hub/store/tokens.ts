@@ -40,6 +40,7 @@ export type RedeemStatus =
   | "wrong-cluster"
   | "taken"
   | "restored"
+  | "resting"
   | "revoked";
 
 export interface RedeemRequest {
@@ -49,6 +50,8 @@ export interface RedeemRequest {
   readonly clusterCaSpki: string;
   /** A revoked cluster must not come back by a token of before. */
   readonly isRevoked: (cluster: ClusterName) => boolean;
+  /** A name that was left, and is not to be had with this token yet. */
+  readonly rests: (cluster: ClusterName) => boolean;
 }
 
 export type TokenState = "unused" | "redeemed" | "expired" | "withdrawn";
@@ -160,12 +163,13 @@ async function readTerms({ redis, keys }: TokensDeps, tokenId: string): Promise<
 
 async function redeemToken(deps: TokensDeps, request: RedeemRequest, nowMs: number): Promise<RedeemAnswer> {
   const { scripts, keys, pepper, memory } = deps;
-  const { tokenId, secret, agentSpki, clusterCaSpki, isRevoked } = request;
+  const { tokenId, secret, agentSpki, clusterCaSpki, isRevoked, rests } = request;
   const terms = await readTerms(deps, tokenId);
   const named = parseClusterName(terms.cluster);
   if (!named.ok) return { status: "unknown" };
   const cluster = named.value;
   if (isRevoked(cluster)) return { status: "revoked", cluster };
+  if (rests(cluster)) return { status: "resting", cluster };
   const member: Member = {
     cluster,
     state: terms.mustBeAccepted === "1" ? "pending" : "accepted",

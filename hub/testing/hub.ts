@@ -122,10 +122,10 @@ export function clientOf(address: string, keys: Keys, agentChainDer: readonly Ui
   return createFleetClient(address, credentials.createSsl(null, key, chain, anyHub));
 }
 
-export async function joinAgent(hub: TestHub, cluster: string): Promise<TestAgent> {
+export async function joinAgent(hub: TestHub, cluster: string, token?: string): Promise<TestAgent> {
   const keys = newKeys();
   const joining = anonymousClient(hub.address);
-  const reply = await joining.join(await joinRequest(await hub.tokenFor(cluster), keys));
+  const reply = await joining.join(await joinRequest(token ?? (await hub.tokenFor(cluster)), keys));
   joining.close();
   return { cluster, keys, reply, client: clientOf(hub.address, keys, reply.agentChainDer) };
 }

@@ -30,6 +30,9 @@ export interface RenewReply {
   readonly bundle: TrustBundle | null;
 }
 
+export type LeaveRequest = Readonly<Record<string, never>>;
+export type LeaveReply = Readonly<Record<string, never>>;
+
 export interface TrustBundle {
   readonly sequence: number;
   readonly rootsDer: readonly Uint8Array[];

@@ -18,6 +18,8 @@ import { codecOf, type Codec } from "./fleet-codec.ts";
 import type {
   JoinReply,
   JoinRequest,
+  LeaveReply,
+  LeaveRequest,
   PublishAck,
   PublishBatch,
   RenewReply,
@@ -35,6 +37,7 @@ export const maxBatchRecords = 500;
 export interface FleetServer extends UntypedServiceImplementation {
   readonly Join: handleUnaryCall<JoinRequest, JoinReply>;
   readonly Renew: handleUnaryCall<RenewRequest, RenewReply>;
+  readonly Leave: handleUnaryCall<LeaveRequest, LeaveReply>;
   readonly Publish: handleBidiStreamingCall<PublishBatch, PublishAck>;
   /** Events may be written as bytes encoded before (`watchEventCodec`). */
   readonly Watch: handleServerStreamingCall<WatchRequest, WatchEvent | Uint8Array>;
@@ -69,6 +72,7 @@ function method<Request, Response>(
 const methods = {
   Join: method("Join", unary, codecOf<JoinRequest>("JoinRequest"), codecOf<JoinReply>("JoinReply")),
   Renew: method("Renew", unary, codecOf<RenewRequest>("RenewRequest"), codecOf<RenewReply>("RenewReply")),
+  Leave: method("Leave", unary, codecOf<LeaveRequest>("LeaveRequest"), codecOf<LeaveReply>("LeaveReply")),
   Publish: method(
     "Publish",
     { requestStream: true, responseStream: true },
@@ -95,6 +99,7 @@ export const fleetService: ServiceDefinition<FleetServer> = methods;
 export interface FleetClient {
   join(request: JoinRequest, options?: CallOptions): Promise<JoinReply>;
   renew(request: RenewRequest, options?: CallOptions): Promise<RenewReply>;
+  leave(request: LeaveRequest, options?: CallOptions): Promise<LeaveReply>;
   report(request: StatusReport, options?: CallOptions): Promise<ReportReply>;
   publish(options?: CallOptions): ClientDuplexStream<PublishBatch, PublishAck>;
   watch(request: WatchRequest, options?: CallOptions): ClientReadableStream<WatchEvent>;
@@ -131,6 +136,7 @@ export function createFleetClient(
   return {
     join: (request, callOptions) => call(methods.Join, request, callOptions),
     renew: (request, callOptions) => call(methods.Renew, request, callOptions),
+    leave: (request, callOptions) => call(methods.Leave, request, callOptions),
     report: (request, callOptions) => call(methods.Report, request, callOptions),
     publish: (callOptions = {}) =>
       client.makeBidiStreamRequest(Publish.path, Publish.requestSerialize, Publish.responseDeserialize, callOptions),
