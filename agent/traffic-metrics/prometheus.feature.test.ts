@@ -20,6 +20,7 @@ const root = join(import.meta.dirname, "..", "..");
 function exposition(looks: number): string {
   const source = `source_namespace="shop",source_kind="Deployment",source_name="front-end",source_pod="f-0",source_cluster="east"`;
   const to = `destination_namespace="shop",destination_kind="Deployment",destination_name="cart-v1",destination_pod="c-0",destination_cluster="east",destination_service="cart-primary"`;
+  const canary = `destination_namespace="shop",destination_kind="Deployment",destination_name="cart-v2",destination_cluster="east",destination_service="cart-canary"`;
   const buckets = [
     ["25", 10],
     ["+Inf", 10],
@@ -30,6 +31,8 @@ function exposition(looks: number): string {
     "# TYPE envoy_osm_request_total counter",
     `envoy_osm_request_total{${source},${to},response_code="200"} ${9 * looks}`,
     `envoy_osm_request_total{${source},${to},response_code="503"} ${looks}`,
+    // gRPC calls that nobody answers
+    `envoy_osm_request_total{${source},${canary},response_code="200",grpc_status="14"} ${looks}`,
     "# TYPE envoy_osm_request_duration_ms histogram",
     ...buckets,
     `envoy_osm_request_duration_ms_sum{${source},${to}} ${200 * looks}`,
@@ -115,6 +118,7 @@ describe.skipIf(program === undefined)("a Prometheus with the shipped scrape rul
     expect(Number(value(primary, "success_count"))).toBeGreaterThan(0);
     expect(canary).toMatchObject({ backend: { name: "cart-canary" } });
     expect(value(canary, "success_count")).toBe("0");
+    expect(Number(value(canary, "failure_count"))).toBeGreaterThan(0);
   });
 
   it("evaluates the shipped alerts: a tenth of these requests fails", async () => {

@@ -22,6 +22,8 @@ export const metricNames: readonly MetricName[] = [
 
 /** 5xx, and 0: a request that ended without any answer. A refusal (403) is an answer. */
 const FAILED = "5..|0";
+/** UNKNOWN, DEADLINE_EXCEEDED, INTERNAL, UNAVAILABLE, DATA_LOSS: a gRPC call that failed has the HTTP status 200. A refusal is 7. */
+const FAILED_RPC = "2|4|13|14|15";
 
 export interface Question {
   readonly end: End;
@@ -79,14 +81,16 @@ export function promQueries(question: Question): Readonly<Record<MetricName, str
   const by = grouping(question).join(", ");
   const window = `[${WINDOW_S}s]`;
   const and = labels === "" ? "" : `${labels},`;
-  const count = (code: string) => `sum by (${by}) (increase(osm_request_total{${and}response_code${code}}${window}))`;
+  const requests = (rest: string) => `increase(osm_request_total{${and}${rest}}${window})`;
+  const answered = `response_code!~"${FAILED}"`;
+  const failed = [requests(`response_code=~"${FAILED}"`), requests(`${answered},grpc_status=~"${FAILED_RPC}"`)];
   const quantile = (name: LatencyName) =>
     `histogram_quantile(${quantiles[name]}, sum by (${by}, le) (rate(osm_request_duration_ms_bucket{${labels}}${window})))`;
   return {
     p99_response_latency: quantile("p99_response_latency"),
     p90_response_latency: quantile("p90_response_latency"),
     p50_response_latency: quantile("p50_response_latency"),
-    success_count: count(`!~"${FAILED}"`),
-    failure_count: count(`=~"${FAILED}"`),
+    success_count: `sum by (${by}) (${requests(`${answered},grpc_status!~"${FAILED_RPC}"`)})`,
+    failure_count: `sum by (${by}) (${failed.join(" or ")})`,
   };
 }

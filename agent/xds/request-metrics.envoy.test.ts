@@ -136,6 +136,17 @@ describe.skipIf(reason !== undefined)("requests, as the caller's Envoy counts th
     expect(series).toEqual([{ labels: { ...source, ...destination, response_code: code }, more: 1 }]);
   });
 
+  const grpc = ["--http2-prior-knowledge", "-X", "POST", "-H", "content-type: application/grpc", "-H", "te: trailers"];
+  it.each([
+    ["that the server refuses", "10.96.0.10/admin", "7", to("east cart Deployment cart-v1 cart-app-0")],
+    ["that the caller's own sidecar refuses", "10.96.0.40/", "7", to("east secret Deployment secret-v1 unknown")],
+    ["to a pod that takes no connection", "10.96.0.50/", "14", to("east broken Deployment broken-v1 unknown")],
+  ])("a gRPC call %s, by its status", async (_what, url, status, destination) => {
+    const series = await added(1, () => world.front.curl(`http://${url}`, ...grpc));
+    const code = { response_code: "200", grpc_status: status };
+    expect(series).toEqual([{ labels: { ...source, ...destination, ...code }, more: 1 }]);
+  });
+
   it("durations are in milliseconds, without the response code", async () => {
     const labels = Object.keys({ ...source, ...to("    ") });
     const series = await counted(world.front, "osm_request_duration_ms_count");

@@ -161,9 +161,11 @@ function tags(podLabel: boolean): readonly JsonMessage[] {
 function statsLog(podLabel: boolean, filter?: JsonMessage): JsonMessage {
   const labels = tags(podLabel);
   const code = { name: "response_code", value_format: "%RESPONSE_CODE%" };
+  // the HTTP status of a gRPC call is 200 even where a sidecar refuses it or nobody answers; of other requests it is empty, which is no label
+  const grpcStatus = { name: "grpc_status", value_format: "%GRPC_STATUS_NUMBER%" };
   const fields = {
     stats_scope: scope,
-    counters: [{ stat: { name: "osm_request_total", tags: [...labels, code] }, value_fixed: 1 }],
+    counters: [{ stat: { name: "osm_request_total", tags: [...labels, code, grpcStatus] }, value_fixed: 1 }],
     histograms: [
       { stat: { name: "osm_request_duration_ms", tags: labels }, unit: "Milliseconds", value_format: "%DURATION%" },
     ],

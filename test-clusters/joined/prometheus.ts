@@ -1,6 +1,7 @@
 // A Prometheus over a fleet of clusters, as people have one (Mimir, Thanos): in each cluster one that scrapes by the shipped rules and
 // keeps nothing (agent mode), and one beside the hub that all of them write to. The agents ask that one for TrafficMetrics.
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+// Debian builds its Prometheus without Kubernetes discovery: pods are listed here and given as files, with the labels that it would have.
+import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parse, stringify } from "yaml";
@@ -18,8 +19,14 @@ export function fleetPrometheusUrl({ hub }: Fleet): string {
   return `http://${hub.address}:${PORT}`;
 }
 
-/** Scraping starts at once; all of it ends with the run. */
-export async function startFleetPrometheus(fleet: Fleet, program: string): Promise<void> {
+export interface FleetPrometheus {
+  readonly url: string;
+  /** Looks for the pods that there are now; they are scraped from now on. */
+  discover(): Promise<void>;
+}
+
+/** All of it ends with the run. */
+export async function startFleetPrometheus(fleet: Fleet, program: string): Promise<FleetPrometheus> {
   const dir = join(dirname(fleet.hub.dataDir), "prometheus");
   await mkdir(dir, { recursive: true });
   const listen = `--web.listen-address=${fleet.hub.address}:${PORT}`;
@@ -30,7 +37,51 @@ export async function startFleetPrometheus(fleet: Fleet, program: string): Promi
     const ready = await fetch(`${fleetPrometheusUrl(fleet)}/-/ready`).catch(() => undefined);
     return ready?.ok === true;
   });
-  await Promise.all([...fleet.clusters.values()].map((cluster) => startScraper({ fleet, program, dir }, cluster)));
+  const clusters = [...fleet.clusters.values()];
+  const discover = async () => {
+    await Promise.all(clusters.map((cluster) => writeTargets(dir, cluster)));
+  };
+  await discover();
+  await Promise.all(clusters.map((cluster) => startScraper({ fleet, program, dir }, cluster)));
+  return { url: fleetPrometheusUrl(fleet), discover };
+}
+
+function targetsFile(dir: string, { name }: Cluster): string {
+  return join(dir, `${name}.targets.json`);
+}
+
+interface Container {
+  readonly ports?: readonly { readonly name?: string; readonly containerPort: number }[];
+}
+
+interface Pod {
+  readonly metadata: { readonly labels?: Readonly<Record<string, string>> };
+  readonly spec: { readonly containers: readonly Container[]; readonly initContainers?: readonly Container[] };
+  readonly status: { readonly podIP?: string };
+}
+
+/** One target for each port that a container declares. https://prometheus.io/docs/prometheus/2.42/configuration/configuration/#pod */
+function targetsOf({ metadata, spec, status }: Pod): readonly object[] {
+  const { podIP } = status;
+  if (podIP === undefined) return [];
+  const app = metadata.labels?.["app.kubernetes.io/name"] ?? "";
+  return [...(spec.initContainers ?? []), ...spec.containers].flatMap(({ ports = [] }) =>
+    ports.map(({ name = "", containerPort }) => ({
+      targets: [`${podIP}:${containerPort}`],
+      labels: {
+        __meta_kubernetes_pod_container_port_name: name,
+        __meta_kubernetes_pod_label_app_kubernetes_io_name: app,
+      },
+    })),
+  );
+}
+
+async function writeTargets(dir: string, cluster: Cluster): Promise<void> {
+  const { items } = JSON.parse(await cluster.kubectl(["get", "pods", "-A", "-o", "json"])) as { items: readonly Pod[] };
+  const file = targetsFile(dir, cluster);
+  // at once: Prometheus reads it as soon as it changes
+  await writeFile(`${file}.tmp`, JSON.stringify(items.flatMap(targetsOf)));
+  await rename(`${file}.tmp`, file);
 }
 
 interface Parts {
@@ -40,22 +91,17 @@ interface Parts {
 }
 
 interface ScrapeFile {
-  readonly scrape_configs: readonly { readonly kubernetes_sd_configs: readonly object[] }[];
+  readonly scrape_configs: readonly object[];
 }
 
 /** In the node's own network, where pods are reached. */
 async function startScraper({ fleet, program, dir }: Parts, cluster: Cluster): Promise<void> {
-  const kubeconfig = join(dir, `${cluster.name}.kubeconfig`);
-  await writeFile(kubeconfig, await cluster.kubectl(["config", "view", "--minify", "--flatten", "--raw"]), {
-    mode: 0o600,
-  });
   const { scrape_configs: jobs } = parse(await readFile(shipped, "utf8")) as ScrapeFile;
   const config = await written(join(dir, `${cluster.name}.yml`), {
     scrape_configs: jobs.map((job) => ({
-      ...job,
+      ...Object.fromEntries(Object.entries(job).filter(([key]) => key !== "kubernetes_sd_configs")),
       ...{ scrape_interval: SCRAPE_INTERVAL, scrape_timeout: SCRAPE_INTERVAL },
-      // a pod would have found its API server by itself
-      kubernetes_sd_configs: job.kubernetes_sd_configs.map((found) => ({ ...found, kubeconfig_file: kubeconfig })),
+      file_sd_configs: [{ files: [targetsFile(dir, cluster)] }],
     })),
     remote_write: [{ url: `${fleetPrometheusUrl(fleet)}/api/v1/write`, queue_config: { batch_send_deadline: "1s" } }],
   });

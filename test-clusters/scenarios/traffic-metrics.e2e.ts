@@ -36,7 +36,7 @@ describe.skipIf(program === undefined)("TrafficMetrics of a cluster", async () =
 
   /** `front` of east calls the split of two versions, `ledger` in west, and `away`, which has no pods; `audit` of west calls v1. */
   beforeAll(async () => {
-    await startFleetPrometheus(fleet.up.fleet, program ?? "");
+    const prometheus = await startFleetPrometheus(fleet.up.fleet, program ?? "");
     scene = await fleet.openScene(namespace, ["east", "west"]);
     const { image } = scene;
     const rule = { kind: "TCPRoute", name: "any" } as const;
@@ -62,6 +62,7 @@ describe.skipIf(program === undefined)("TrafficMetrics of a cluster", async () =
       ]),
     ]);
     await Promise.all(["east", "west"].map((member) => scene.ready(member)));
+    await prometheus.discover();
     const [front, audit] = await Promise.all([scene.caller("east", "front"), scene.caller("west", "audit")]);
     const split = `http://cart.${namespace}:8080/`;
     const nobody = `http://away.${namespace}:8080/`;

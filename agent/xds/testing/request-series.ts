@@ -12,7 +12,8 @@ export function requestSeries(text: string, metric = "osm_request_total"): reado
   return text.split("\n").flatMap((row) => {
     const [, name = "", labels = "", value = ""] = line.exec(row) ?? [];
     if (name !== metric) return [];
-    const pairs = [...labels.matchAll(/([a-z_]+)="((?:[^"\\]|\\.)*)"/g)].map(([, key = "", text = ""]) => [key, text]);
+    // an empty label is none
+    const pairs = [...labels.matchAll(/([a-z_]+)="((?:[^"\\]|\\.)+)"/g)].map(([, key = "", text = ""]) => [key, text]);
     return [{ metric: name, labels: Object.fromEntries(pairs) as Record<string, string>, value: Number(value) }];
   });
 }
