@@ -9,6 +9,8 @@ import { formatJoinToken } from "../shared/join-token.ts";
 import { fieldMark } from "./pod-state.ts";
 import { isthmus, type Ran } from "./testing/cli.ts";
 
+vi.setConfig({ testTimeout: 180_000 });
+
 let folder: string;
 beforeEach(() => {
   folder = realpathSync(mkdtempSync(join(tmpdir(), "isthmus-join-")));
@@ -68,9 +70,18 @@ function program(name: string, branches: readonly string[]): void {
   chmodSync(join(folder, name), 0o755);
 }
 
-async function joinEast(tokenText = token(), more: readonly string[] = []): Promise<Ran & { readonly calls: string }> {
+/** Far longer than programs need to start; a command that waits for it ends by what it was told, not by the clock. */
+const PATIENT = "120s";
+/** For what is only said when the time is up. Programs must have started by then, on a busy machine too. */
+const HASTY = "6s";
+
+async function joinEast(
+  tokenText = token(),
+  more: readonly string[] = [],
+  timeout = PATIENT,
+): Promise<Ran & { readonly calls: string }> {
   writeFileSync(join(folder, "east.token"), `${tokenText}\n`);
-  const args = ["join", "--token-file", join(folder, "east.token"), "--context", "east", "--timeout", "2s", ...more];
+  const args = ["join", "--token-file", join(folder, "east.token"), "--context", "east", "--timeout", timeout, ...more];
   vi.stubEnv("PATH", `${folder}:/usr/bin:/bin`);
   const ran = await isthmus(args);
   let calls = "";
@@ -135,7 +146,7 @@ describe("a join", () => {
     expect(readFileSync(join(folder, "applied"), "utf8")).toContain("isthmus1.");
   });
 
-  it.each<{ name: string; cluster: FakeCluster; code: string; says: RegExp }>([
+  it.each<{ name: string; cluster: FakeCluster; code: string; says: RegExp; timeout?: string }>([
     {
       name: "images that cannot be pulled",
       cluster: { pods: [podLine({ waiting: { reason: "ImagePullBackOff", message: "not found" } })] },
@@ -153,6 +164,7 @@ describe("a join", () => {
     },
     {
       name: "an agent that waits for the hub",
+      timeout: HASTY,
       cluster: {
         pods: [podLine({})],
         logs: "error ISTHMUS_HUB_UNREACHABLE: no hub answers at hub.acme.example:8443\n",
@@ -162,11 +174,18 @@ describe("a join", () => {
     },
     {
       name: "no node with room",
+      timeout: HASTY,
       cluster: { pods: [podLine({ scheduled: "0/1 nodes are available: insufficient memory" })] },
       code: "ISTHMUS_JOIN_TIMEOUT",
       says: /insufficient memory/,
     },
-    { name: "no pods at all", cluster: {}, code: "ISTHMUS_JOIN_TIMEOUT", says: /no pod of the agent was made/ },
+    {
+      name: "no pods at all",
+      timeout: HASTY,
+      cluster: {},
+      code: "ISTHMUS_JOIN_TIMEOUT",
+      says: /no pod of the agent was made/,
+    },
     {
       name: "CRDs that may not be made",
       cluster: { crds: "Error from server (Forbidden): customresourcedefinitions is forbidden" },
@@ -179,9 +198,9 @@ describe("a join", () => {
       code: "ISTHMUS_PROGRAM_FAILED",
       says: /values do not meet the schema/,
     },
-  ])("that meets $name says so in one line", async ({ cluster, code, says }) => {
+  ])("that meets $name says so in one line", async ({ cluster, code, says, timeout }) => {
     fakePrograms(cluster);
-    const { status, stderr } = await joinEast();
+    const { status, stderr } = await joinEast(undefined, [], timeout);
     expect(status).toBe(1);
     const last = stderr.trim().split("\n").at(-1) ?? "";
     expect(last).toMatch(new RegExp(`^error ${code}: `));

@@ -1,9 +1,7 @@
-// AdmissionReview v1 in and out. Reading is strict about what the answer depends on (the uid, the operation); a request that cannot
-// be answered in the protocol's own terms is a bad request, never an internal error.
+// AdmissionReview v1 in and out.
 import type { Problem, Result } from "../../shared/result.ts";
-import { rejected } from "../../shared/result.ts";
-import { readObject } from "../kube/parse/field-reader.ts";
 import type { PatchOperation } from "./json-patch.ts";
+import { readReview } from "./review.ts";
 
 export interface AdmissionRequest {
   readonly uid: string;
@@ -14,25 +12,12 @@ export interface AdmissionRequest {
 }
 
 export function parseReview(text: string): Result<AdmissionRequest> {
-  let review: unknown;
-  try {
-    review = JSON.parse(text);
-  } catch {
-    return rejected("ISTHMUS_REVIEW", "the body is not JSON");
-  }
-  return readObject(review, (root) => {
-    if (root.at("apiVersion").raw !== "admission.k8s.io/v1")
-      root.at("apiVersion").report("must be admission.k8s.io/v1");
-    if (root.at("kind").raw !== "AdmissionReview") root.at("kind").report("must be AdmissionReview");
-    const request = root.at("request").map();
-    return {
-      uid: request.at("uid").text({ maxLength: 128 }),
-      kind: request.at("kind").at("kind").text({ otherwise: "" }),
-      namespace: request.at("namespace").text({ otherwise: "", maxLength: 63 }),
-      operation: request.at("operation").text({ otherwise: "" }),
-      object: request.at("object").raw,
-    };
-  });
+  return readReview(text, { apiVersion: "admission.k8s.io/v1", kind: "AdmissionReview" }, (request) => ({
+    kind: request.at("kind").at("kind").text({ otherwise: "" }),
+    namespace: request.at("namespace").text({ otherwise: "", maxLength: 63 }),
+    operation: request.at("operation").text({ otherwise: "" }),
+    object: request.at("object").raw,
+  }));
 }
 
 export interface AdmissionAnswer {

@@ -2,10 +2,9 @@
 // none, as the protocol wants; a review that cannot be answered in its own terms is a bad request.
 // https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definition-versioning/
 import type { Problem, Result } from "../../shared/result.ts";
-import { rejected } from "../../shared/result.ts";
 import { isObject, type JsonObject } from "../kube/json.ts";
-import { readObject } from "../kube/parse/field-reader.ts";
 import { convert } from "../smi/convert.ts";
+import { readReview } from "./review.ts";
 
 interface ConversionRequest {
   readonly uid: string;
@@ -32,26 +31,13 @@ export function answerConversion(text: string): Result<ConversionAnswer> {
 }
 
 function parseRequest(text: string): Result<ConversionRequest> {
-  let review: unknown;
-  try {
-    review = JSON.parse(text);
-  } catch {
-    return rejected("ISTHMUS_REVIEW", "the body is not JSON");
-  }
-  return readObject(review, (root) => {
-    if (root.at("apiVersion").raw !== "apiextensions.k8s.io/v1")
-      root.at("apiVersion").report("must be apiextensions.k8s.io/v1");
-    if (root.at("kind").raw !== "ConversionReview") root.at("kind").report("must be ConversionReview");
-    const request = root.at("request").map();
-    return {
-      uid: request.at("uid").text({ maxLength: 128 }),
-      desiredApiVersion: request.at("desiredAPIVersion").text({ maxLength: 128 }),
-      objects: request
-        .at("objects")
-        .list({ max: MAX_OBJECTS, required: true })
-        .map(({ raw }) => raw),
-    };
-  });
+  return readReview(text, { apiVersion: "apiextensions.k8s.io/v1", kind: "ConversionReview" }, (request) => ({
+    desiredApiVersion: request.at("desiredAPIVersion").text({ maxLength: 128 }),
+    objects: request
+      .at("objects")
+      .list({ max: MAX_OBJECTS, required: true })
+      .map(({ raw }) => raw),
+  }));
 }
 
 function answerRequest({ uid, desiredApiVersion, objects }: ConversionRequest): ConversionAnswer {

@@ -1,6 +1,6 @@
 // Import boundaries, checked by dependency-cruiser. Every rule carries its reason.
 const pure =
-  "^(hub/registry|hub/rotation|agent/ir|agent/smi|agent/failover|agent/xds|agent/explain/(?!re2|answer)|shared/pki/(template|validate|bundle)\\.ts)";
+  "^(hub/registry|hub/rotation|agent/ir|agent/smi|agent/failover|agent/xds|agent/explain/(?!re2|answer)|agent/traffic-metrics/(discovery|front-proxy|items|kinds|path|queries)\\.ts|shared/pki/(template|validate|bundle)\\.ts)";
 const test = "\\.test\\.ts$|/testing/|^test-clusters/";
 
 /** Only the named files may import the package: a second gate would mean a second way to do it. */
