@@ -1,15 +1,11 @@
 // What a hub and its Redis survive: kill -9 of either under load, a restart, and a Redis that was restored from an old
 // state. Real processes throughout.
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { cp, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, describe, expect, it } from "vitest";
 import type { WatchEvent, WireRecord } from "../shared/grpc/fleet-messages.ts";
 import { readFleetError } from "../shared/grpc/fleet-status.ts";
 import { ownGround } from "../shared/testing/ground.ts";
-import { askOperator } from "./operator-client.ts";
 import {
   anonymousClient,
   clientOf,
@@ -20,10 +16,9 @@ import {
   publish,
   startTestHub,
   watch,
-  type TestAgent,
 } from "./testing/hub.ts";
+import { joinByOperator, spawnHub } from "./testing/hub-process.ts";
 
-const cliProgram = fileURLToPath(new URL("../cli/isthmus.js", import.meta.url));
 /** A limit for a machine with ten times more to do than it has cores; alone each test takes a few seconds. */
 const busyMachineMs = 180_000;
 const isSynced = (event: WatchEvent) => event.event === "synced";
@@ -49,30 +44,6 @@ function totals(events: readonly WatchEvent[]): Map<string, number> {
 
 async function redisPid(dataDir: string): Promise<number> {
   return Number(await readFile(join(dataDir, "redis", "redis.pid"), "utf8"));
-}
-
-interface HubProcess {
-  readonly child: ChildProcess;
-  readonly address: string;
-}
-
-async function spawnHub(dataDir: string, port: number): Promise<HubProcess> {
-  const args = [cliProgram, "hub", "--data", dataDir, "--listen", `127.0.0.1:${port}`, "--http", "127.0.0.1:0"];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
-  const ended = once(child, "exit");
-  cleanups.push(async () => {
-    child.kill("SIGTERM");
-    if (child.exitCode === null && child.signalCode === null) await ended;
-  });
-  let said = "";
-  await new Promise<void>((resolve, reject) => {
-    child.stderr.on("data", (chunk: Buffer) => {
-      said += chunk.toString("utf8");
-      if (said.includes("the hub runs")) resolve();
-    });
-    child.once("exit", () => reject(new Error(said)));
-  });
-  return { child, address: `127.0.0.1:${port}` };
 }
 
 describe("kill -9", () => {
@@ -112,6 +83,7 @@ describe("kill -9", () => {
       cleanups.push(() => rm(dataDir, { recursive: true, force: true }));
       const port = await (await ownGround()).port();
       const first = await spawnHub(dataDir, port);
+      cleanups.push(first.end);
       const west = await joinByOperator(dataDir, first.address, "west");
       const east = await joinByOperator(dataDir, first.address, "east");
       const out = publish(west);
@@ -126,6 +98,7 @@ describe("kill -9", () => {
       })();
       await expect(load).rejects.toThrow();
       const second = await spawnHub(dataDir, port);
+      cleanups.push(second.end);
       const after = clientOf(second.address, east.keys, east.reply.agentChainDer);
       const list = watch({ ...east, client: after });
       const found = totals(await list.nextUntil(isSynced));
@@ -136,15 +109,6 @@ describe("kill -9", () => {
     busyMachineMs,
   );
 });
-
-async function joinByOperator(dataDir: string, address: string, cluster: string): Promise<TestAgent> {
-  const { token } = await askOperator(dataDir, { method: "POST", path: "/v1/tokens", body: { cluster } });
-  const keys = newKeys();
-  const client = anonymousClient(address);
-  const reply = await client.join(await joinRequest(String(token), keys));
-  client.close();
-  return { cluster, keys, reply, client: clientOf(address, keys, reply.agentChainDer) };
-}
 
 describe("a restart of the hub", () => {
   it(

@@ -60,7 +60,7 @@ export async function runHub(config: HubConfig, signal: AbortSignal, deps: HubDe
   const redisEnds = new AbortController();
   const redisRun = embedded?.run(redisEnds.signal);
   try {
-    const memory = await openRevisionMemory(dataDir, clock);
+    const memory = await openRevisionMemory(dataDir, clock, log);
     const audit = await openAuditLog(dataDir, clock, log);
     const store = await openStore({
       target: config.redis ?? { kind: "socket", path: embedded?.socketPath ?? "" },

@@ -108,7 +108,8 @@ class RunningLog implements AuditLog {
     });
     const text = Buffer.from(entries.map(entryLine).join(""));
     try {
-      await file.write(text);
+      // not write(): on a disk that is nearly full that writes a part and says so only in its answer
+      await file.appendFile(text);
       await file.sync();
     } catch (cause) {
       // half a line may be there: the next entry must not be glued to it

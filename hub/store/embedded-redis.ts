@@ -16,6 +16,10 @@ import { embeddedVersion, type RedisVersion } from "./redis-version.ts";
 const maxSocketPath = 103;
 const startDeadlineMs = 20_000;
 const stopDeadlineMs = 10_000;
+/** A Redis that lived for so long is well: when it ends, the next one starts at once. */
+const steadyAfterMs = 10_000;
+/** With AOF `always` Redis ends rather than acknowledge what it could not write: right, but it does not say what to do. */
+const diskFull = /No space left|Short write while writing to the AOF/;
 
 export interface EmbeddedRedis {
   readonly socketPath: string;
@@ -54,12 +58,19 @@ export async function startEmbeddedRedis(deps: EmbeddedRedisDeps): Promise<Embed
     run: async (signal) => {
       try {
         for (let attempt = 0; !signal.aborted; attempt += 1) {
+          const sinceMs = deps.clock.now();
           await exitOf(current, signal);
           if (isAborted(signal)) return;
-          deps.log.error("redis-server ended and is started again", { attempt, said: current.lastLines() });
+          // one that ends again as soon as somebody writes (a full disk) is not started ever faster
+          if (deps.clock.now() - sinceMs > steadyAfterMs) attempt = 0;
+          const said = current.lastLines();
+          const next = said.some((line) => diskFull.test(line))
+            ? { next: `the disk is full: make room in ${folder}` }
+            : {};
+          deps.log.error("redis-server ended and is started again", { attempt, said, ...next });
           await deps.clock.sleep(attempt === 0 ? 0 : backoffDelayMs(attempt, { baseMs: 50, maxMs: 5_000 }, 0), signal);
           current = await launch(folder, socketPath);
-          if (await cameUp(current, socketPath, deps)) attempt = -1;
+          await cameUp(current, socketPath, deps);
         }
       } finally {
         await stop(current);

@@ -81,7 +81,7 @@ async function open(url: string, options: { ca?: string; insecure?: boolean } = 
     fleet: fleet.ok ? fleet.value : ("" as never),
     pepper: Buffer.alloc(32),
     rules: { allowLoopback: false },
-    memory: await openRevisionMemory(folder, systemClock),
+    memory: await openRevisionMemory(folder, systemClock, capturedLog()),
     clock: systemClock,
     log: capturedLog(),
   });

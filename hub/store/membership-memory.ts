@@ -123,6 +123,7 @@ class KeptMembers implements MembershipMemory {
   }
 
   saved(): Promise<void> {
+    if (this.#dirty) this.#save();
     return this.#writing;
   }
 
@@ -156,7 +157,8 @@ class KeptMembers implements MembershipMemory {
   /** All that changed meanwhile goes out with one write. */
   #save(): void {
     this.#dirty = true;
-    this.#writing = this.#writing.then(() => this.#write());
+    // one that failed was told to who waited for it; the next one writes everything again
+    this.#writing = this.#writing.catch(() => undefined).then(() => this.#write());
     this.#writing.catch((error: unknown) =>
       this.#log.error("what this hub knows of its members could not be kept", {}, error),
     );
@@ -165,7 +167,10 @@ class KeptMembers implements MembershipMemory {
   async #write(): Promise<void> {
     if (!this.#dirty) return;
     this.#dirty = false;
-    await writeSecretFile(this.#path, `${JSON.stringify(this.#memory)}\n`, 0o600);
+    await writeSecretFile(this.#path, `${JSON.stringify(this.#memory)}\n`, 0o600).catch((error: unknown) => {
+      this.#dirty = true;
+      throw error;
+    });
   }
 }
 

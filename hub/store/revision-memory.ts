@@ -1,8 +1,12 @@
 // The newest (incarnation, revision) this hub has seen, kept in its data folder outside of Redis: the witness that
-// notices a restored old dump. Written at most every few seconds; being a little behind only makes it more lenient.
+// notices a restored old dump. Written at most every few seconds; being a little behind only makes it more lenient, which is
+// why a full disk or a folder that is away delays it and ends nothing.
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../../shared/clock.ts";
+import { dataFolderGone } from "../../shared/data-folder.ts";
+import { UserError } from "../../shared/errors.ts";
+import type { Log } from "../../shared/log.ts";
 import { writeSecretFile } from "../../shared/pki/secret-file.ts";
 import type { Remembered } from "./redis-registry.ts";
 
@@ -15,14 +19,26 @@ export interface RevisionMemory {
   readonly run: (signal: AbortSignal) => Promise<void>;
 }
 
-export async function openRevisionMemory(dataDir: string, clock: Clock): Promise<RevisionMemory> {
+export async function openRevisionMemory(dataDir: string, clock: Clock, log: Log): Promise<RevisionMemory> {
   const path = join(dataDir, "remembered.json");
   let current = await readRemembered(path);
   let saved = current;
+  let refused = "";
   const save = async () => {
     if (current.incarnation === saved.incarnation && current.revision === saved.revision) return;
-    saved = current;
-    await writeSecretFile(path, `${JSON.stringify(current)}\n`, 0o600);
+    const next = current;
+    try {
+      // which the hub says (hub/folder-watch.ts); writing would make a new one, in the way of the old one's return
+      if ((await dataFolderGone(dataDir)) !== undefined) return;
+      await writeSecretFile(path, `${JSON.stringify(next)}\n`, 0o600);
+      saved = next;
+      refused = "";
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error;
+      const { message, hint, code } = error;
+      if (message !== refused) log.error(message, { code, next: hint });
+      refused = message;
+    }
   };
   return {
     seen: () => current,

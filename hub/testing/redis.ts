@@ -66,7 +66,7 @@ export async function openTestStore(
   const fleet = parseFleetDomain(options.fleet ?? `t${randomBytes(4).toString("hex")}.mesh`);
   if (!fleet.ok) throw new Error("test fleet");
   const dataDir = join(redis.dataDir, fleet.value);
-  const memory = await openRevisionMemory(redis.dataDir, systemClock);
+  const memory = await openRevisionMemory(redis.dataDir, systemClock, log);
   const store = await openStore({
     target: redis.target,
     dataDir,

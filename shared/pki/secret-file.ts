@@ -60,9 +60,15 @@ function fileError(error: unknown, path: string, verb: "read" | "write"): Error 
   if (!(error instanceof Error) || error instanceof UserError || !("code" in error)) {
     return error instanceof Error ? error : new Error(`cannot ${verb} ${path}`, { cause: error });
   }
-  const full = error.code === "ENOSPC" || error.code === "EDQUOT";
-  const details = full
+  const details = isDiskFull(error)
     ? { cause: error, hint: "the disk is full: make room; nothing was changed" }
     : { cause: error, hint: `check that the folder exists and belongs to this program's user (${String(error.code)})` };
   return new UserError("ISTHMUS_DATA_FOLDER", `cannot ${verb} ${path}`, details);
+}
+
+/** True for what a full disk, or the end of a quota, refused: everything is as before, and goes on once there is room. */
+export function isDiskFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = "code" in error ? error.code : undefined;
+  return code === "ENOSPC" || code === "EDQUOT" || isDiskFull(error.cause);
 }
