@@ -109,7 +109,12 @@ describe.skipIf(programs === undefined || address === undefined)("TrafficMetrics
       await client.create({ resource, ...(namespace === undefined ? {} : { namespace }) }, body);
     const task = trafficMetricsApi({
       kube: { client },
-      config: { namespace: system, apiPort, prometheusUrl: `http://127.0.0.1:${await portOf(prometheus)}` },
+      config: {
+        namespace: system,
+        apiPort,
+        podLabel: true,
+        prometheusUrl: `http://127.0.0.1:${await portOf(prometheus)}`,
+      },
       membership: { cluster: "east" as ClusterName },
       clock: systemClock,
       log: jsonLog("error", (line) => process.stderr.write(line)),

@@ -8,7 +8,7 @@ import { ensureWebhookTrust, type WebhookCaDeps, type WebhookTrust } from "./inj
 import { ApiError, isApiError } from "./kube/api-error.ts";
 import { trustInApiService } from "./kube/api-service.ts";
 import type { Kube } from "./kube/kube.ts";
-import { listNames, listSplits } from "./kube/measured-objects.ts";
+import { listNames, listPods, listSplits } from "./kube/measured-objects.ts";
 import { configMaps } from "./kube/resources.ts";
 import { secretStore } from "./kube/secret-store.ts";
 import type { Membership } from "./kube/membership-config-map.ts";
@@ -19,7 +19,7 @@ import { startTrafficMetricsServer, type ServingIdentity } from "./traffic-metri
 
 export interface TrafficMetricsApiDeps {
   readonly kube: Pick<Kube, "client">;
-  readonly config: Pick<AgentConfig, "namespace" | "prometheusUrl" | "apiPort">;
+  readonly config: Pick<AgentConfig, "namespace" | "prometheusUrl" | "apiPort" | "podLabel">;
   readonly membership: Pick<Membership, "cluster">;
   readonly clock: Clock;
   readonly log: Log;
@@ -59,6 +59,8 @@ function answerDeps({ kube, config, membership }: TrafficMetricsApiDeps): Answer
     cluster: membership.cluster,
     objects: ({ group, version, plural, kind }, selection, signal) =>
       told(listNames(client, { group, version, plural, kind }, selection, signal)),
+    pods: (selection, signal) => told(listPods(client, selection, signal)),
+    podLabel: config.podLabel,
     splits: (selection, signal) => told(listSplits(client, selection, signal)),
     now: () => new Date(),
   };

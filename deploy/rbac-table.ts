@@ -56,6 +56,7 @@ const watched: readonly Omit<Row, "verbs" | "usedBy">[] = [
 
 /** Given where the chart names a Prometheus. */
 const measured: readonly Row[] = [
+  ...["nodes", "replicationcontrollers"].map((resource) => measuredRow("", resource)),
   ...["daemonsets", "deployments", "replicasets", "statefulsets"].map((resource) => measuredRow("apps", resource)),
   measuredRow("batch", "jobs"),
   {

@@ -5,7 +5,7 @@ import { ApiError } from "./api-error.ts";
 import type { KubeClient } from "./client.ts";
 import { fieldOf, stringOf } from "./json.ts";
 import { parseTrafficSplit } from "./parse/traffic-split.ts";
-import { trafficSplits, type ResourceType } from "./resources.ts";
+import { pods, trafficSplits, type ResourceType } from "./resources.ts";
 
 export interface ObjectSelection {
   /** Empty: every namespace. */
@@ -59,6 +59,33 @@ export async function listNames(
     namespace: stringOf(fieldOf(item, "metadata", "namespace")),
     name: stringOf(fieldOf(item, "metadata", "name")),
   }));
+}
+
+export interface ListedPod {
+  readonly namespace: string;
+  readonly name: string;
+  /** Empty while it is not scheduled. */
+  readonly node: string;
+  /** `ReplicaSet cart-5d9c7b` */
+  readonly owners: readonly string[];
+}
+
+export async function listPods(
+  client: ObjectLister,
+  selection: ObjectSelection,
+  signal: AbortSignal,
+): Promise<readonly ListedPod[]> {
+  const items = await listAll(client, pods, selection, signal);
+  return items.map((item) => {
+    const owners = fieldOf(item, "metadata", "ownerReferences");
+    const text = (owner: unknown) => `${stringOf(fieldOf(owner, "kind"))} ${stringOf(fieldOf(owner, "name"))}`;
+    return {
+      namespace: stringOf(fieldOf(item, "metadata", "namespace")),
+      name: stringOf(fieldOf(item, "metadata", "name")),
+      node: stringOf(fieldOf(item, "spec", "nodeName")),
+      owners: Array.isArray(owners) ? owners.map(text) : [],
+    };
+  });
 }
 
 /** What cannot be read splits nothing, and is not measured. */

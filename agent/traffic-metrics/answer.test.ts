@@ -116,11 +116,43 @@ describe("TrafficMetrics", () => {
     });
   });
 
+  it("of a node are those of its pods, and of a ReplicaSet those of its own", async () => {
+    const deps = standIn({ success_count: [sample(12, {})], p90_response_latency: [sample(7, {})] });
+    const { body } = await answer(at("/nodes/one"), deps, signal);
+    expect(body).toMatchObject({ kind: "TrafficMetrics", resource: { kind: "Node", name: "one" } });
+    expect(JSON.stringify(body)).toContain('{"name":"success_count","value":"12"}');
+    for (const query of deps.asked) {
+      expect(query).toContain('destination_namespace="shop",destination_pod=~"c-0|db\\\\.0"');
+      expect(query).toContain('destination_namespace="bank",destination_pod=~"db\\\\.0"');
+    }
+    const more = standIn({});
+    await answer(at("/namespaces/shop/replicasets/cart-v1-5d9c"), more, signal);
+    expect(more.asked).toHaveLength(5);
+    for (const query of more.asked) expect(query).toContain('destination_pod=~"c-0"');
+  });
+
+  it("of a list of nodes have one item for each, also for one without pods, of which nothing is asked", async () => {
+    const deps = standIn({ success_count: [sample(12, {})] });
+    const { body } = await answer(at("/nodes"), deps, signal);
+    expect(body).toMatchObject({
+      kind: "TrafficMetricsList",
+      items: [{ resource: { name: "one" } }, { resource: { name: "empty" } }],
+    });
+    expect(deps.asked).toHaveLength(5);
+    expect(JSON.stringify((body as { items: object[] }).items[1])).toContain('{"name":"success_count","value":"0"}');
+  });
+
+  it("by pod are not there where requests are not counted so", async () => {
+    const reply = await answer(at("/nodes/one"), { ...standIn({}), podLabel: false }, signal);
+    expect(reply).toMatchObject({ status: 404, body: { reason: "NotFound" } });
+  });
+
   it.each([
     ["/namespaces/shop/deployments/nobody", 404, "not found"],
     ["/namespaces/shop/trafficsplits/nobody", 404, "not found"],
     ["/namespaces/shop/trafficsplits/cart/edges", 404, "edges of its Services"],
-    ["/namespaces/shop/nodes/n", 404, "see the resources"],
+    ["/namespaces/shop/nodes/n", 404, "nodes are in no namespace"],
+    ["/namespaces/shop/cronjobs/n", 404, "see the resources"],
     ["/namespaces/%E0%A4%A/pods", 400, "UTF-8"],
   ])("of %s are a Status of %i that says why", async (rest, status, message) => {
     const reply = await answer(at(rest), standIn({}), signal);

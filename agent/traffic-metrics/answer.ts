@@ -4,11 +4,13 @@ import { discovery } from "./discovery.ts";
 import {
   bareName,
   edgeMetrics,
+  isPodOf,
   metricsList,
   objectMetrics,
   splitMetrics,
   type Answered,
   type Measured,
+  type MeasuredPod,
 } from "./items.ts";
 import { trafficSplitKind, type MeasuredKind } from "./kinds.ts";
 import { parsePath, type MetricsQuery } from "./path.ts";
@@ -29,6 +31,10 @@ export interface AnswerDeps {
   readonly cluster: string;
   /** Objects as the API server has them; an unreadable selector is an ObjectsRefused. */
   readonly objects: (of: MeasuredKind, selected: Selected, signal: AbortSignal) => Promise<readonly Measured[]>;
+  /** Pods of a namespace, or of all; of one node where the selection says so. */
+  readonly pods: (selected: Selected, signal: AbortSignal) => Promise<readonly MeasuredPod[]>;
+  /** Whether requests are counted by pod here. */
+  readonly podLabel: boolean;
   readonly splits: (selected: Selected, signal: AbortSignal) => Promise<readonly TrafficSplitInput[]>;
   readonly now: () => Date;
 }
@@ -93,7 +99,11 @@ export async function answer(url: URL, deps: AnswerDeps, signal: AbortSignal): P
 }
 
 function measured(query: MetricsQuery, selected: Selected, deps: AnswerDeps, signal: AbortSignal): Promise<Reply> {
-  if (query.of === trafficSplitKind) return ofSplits(query, selected, deps, signal);
+  const { of } = query;
+  if (of === trafficSplitKind) return ofSplits(query, selected, deps, signal);
+  if (!deps.podLabel && (of.nameLabel === "pod" || of.podsBy !== undefined))
+    return Promise.resolve(failure(404, `requests are not counted by pod here (metrics.podLabel): no ${of.plural}`));
+  if (of.podsBy !== undefined) return byPods(query, selected, deps, signal);
   return query.edges ? ofEdges(query, selected, deps, signal) : ofObjects(query, selected, deps, signal);
 }
 
@@ -119,6 +129,47 @@ async function ofObjects(
   const items = objects.map((object) => objectMetrics(of, object, answered));
   const [only] = items;
   return { status: 200, body: name !== "" && only !== undefined ? only : metricsList(query, items) };
+}
+
+/** More are a question for Prometheus: each object has queries of its own. */
+const MAX_BY_PODS = 100;
+const nothing: Answered["samples"] = {
+  p99_response_latency: [],
+  p90_response_latency: [],
+  p50_response_latency: [],
+  success_count: [],
+  failure_count: [],
+};
+
+/** Objects that no label names: what their pods are asked for, object by object. */
+async function byPods(query: MetricsQuery, selected: Selected, deps: AnswerDeps, signal: AbortSignal): Promise<Reply> {
+  const { of, name, edges } = query;
+  const { cluster, now } = deps;
+  const objects = await deps.objects(of, selected, signal);
+  if (name !== "" && objects.length === 0) return notFound(query);
+  const fieldSelector = of.podsBy === "node" && name !== "" ? `spec.nodeName=${name}` : "";
+  const pods = await deps.pods({ ...selected, name: "", labelSelector: "", fieldSelector }, signal);
+  const filled = objects.map((object) => ({ object, pods: pods.filter((pod) => isPodOf(of, object, pod)) }));
+  if (filled.filter((each) => each.pods.length > 0).length > MAX_BY_PODS)
+    return failure(400, `more than ${MAX_BY_PODS} ${of.plural}: ask for a namespace, a label or one of them`);
+  const ask = async (end: End, own: readonly MeasuredPod[]): Promise<Answered> =>
+    own.length === 0
+      ? { samples: nothing, timestamp: now().toISOString() }
+      : asks({ end, query, cluster, pods: own }, deps, signal);
+  const ends: readonly End[] = edges ? ["source", "destination"] : ["destination"];
+  const items = await Promise.all(
+    filled.flatMap(({ object, pods: own }) =>
+      ends.map(async (end) => {
+        const answered = await ask(end, own);
+        return edges
+          ? edgeMetrics(of, object, { ...answered, end, here: cluster })
+          : [objectMetrics(of, object, answered)];
+      }),
+    ),
+  );
+  const all = items.flat();
+  const [only] = all;
+  return { status: 200, body: name !== "" && !edges && only !== undefined ? only : metricsList(query, all) };
 }
 
 /** A Service calls nobody: it has neighbours at one end only. */

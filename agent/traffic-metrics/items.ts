@@ -27,6 +27,18 @@ interface ObjectReference extends Partial<Measured> {
   readonly cluster?: string;
 }
 
+export interface MeasuredPod extends Measured {
+  /** Empty while it is not scheduled. */
+  readonly node: string;
+  /** Of what owns it in its namespace: `ReplicaSet cart-5d9c7b`. */
+  readonly owners: readonly string[];
+}
+
+export function isPodOf({ kind, podsBy }: MeasuredKind, { namespace, name }: Measured, pod: MeasuredPod): boolean {
+  if (podsBy === "node") return pod.node === name;
+  return pod.namespace === namespace && pod.owners.includes(`${kind} ${name}`);
+}
+
 export interface TrafficMetrics {
   readonly kind: "TrafficMetrics";
   readonly apiVersion: string;
@@ -102,6 +114,8 @@ function ownValues(of: MeasuredKind, { namespace, name }: Measured): readonly st
 }
 
 function isAbout(of: MeasuredKind, end: End, object: Measured): (sample: Sample) => boolean {
+  // the question was about this object's pods alone
+  if (of.podsBy !== undefined) return () => true;
   const wanted = ownValues(of, object);
   const labels = ownLabels(of).map((part) => `${end}_${part}`);
   return ({ labels: has }) => labels.every((label, index) => has[label] === wanted[index]);

@@ -1,5 +1,5 @@
 // Which Kubernetes kinds TrafficMetrics speak of, and by which labels of `osm_request_*` each is found. Pure data.
-// A kind that no label names (nodes) is not here: the API answers 404 for it, and does not list it.
+// A kind that no label names (a node, a ReplicaSet of a Deployment) is measured by the pods that it contains.
 
 /** The last word of a label, after `destination_` or `source_`. */
 export type LabelPart = "namespace" | "kind" | "name" | "pod" | "service";
@@ -15,6 +15,8 @@ export interface MeasuredKind {
   readonly nameLabel: Exclude<LabelPart, "namespace" | "kind"> | undefined;
   /** Value of the label `…_kind`. */
   readonly workloadKind: string | undefined;
+  /** By which fact of a pod it is one of such an object's. Absent: labels say it. */
+  readonly podsBy?: "node" | "owner";
 }
 
 function core(plural: string, kind: string, nameLabel: MeasuredKind["nameLabel"], namespaced = true): MeasuredKind {
@@ -35,12 +37,15 @@ export const namespaceKind: MeasuredKind = core("namespaces", "Namespace", undef
 
 export const measuredKinds: readonly MeasuredKind[] = [
   namespaceKind,
+  { ...core("nodes", "Node", undefined, false), podsBy: "node" },
   core("pods", "Pod", "pod"),
   core("services", "Service", "service"),
   workload("apps/v1", "deployments", "Deployment"),
   workload("apps/v1", "daemonsets", "DaemonSet"),
   workload("apps/v1", "statefulsets", "StatefulSet"),
-  workload("apps/v1", "replicasets", "ReplicaSet"),
+  // requests are labelled with the Deployment that owns it
+  { ...workload("apps/v1", "replicasets", "ReplicaSet"), podsBy: "owner" },
+  { ...core("replicationcontrollers", "ReplicationController", "name"), workloadKind: "ReplicationController" },
   workload("batch/v1", "jobs", "Job"),
   trafficSplitKind,
 ];

@@ -96,10 +96,14 @@ describe.skipIf(program === undefined)("a Prometheus with the shipped scrape rul
 
   it("answers for TrafficMetrics of an object, of its edges and of a split", async () => {
     const deps = { ...standIn({}), prometheus: connectPrometheus(prometheus.url) };
-    const at = (rest: string) => new URL(`https://agent/apis/metrics.smi-spec.io/v1alpha1/namespaces/shop/${rest}`);
+    const at = (rest: string) => new URL(`https://agent/apis/metrics.smi-spec.io/v1alpha1/${rest}`);
     type Item = { metrics: { name: string; value: string }[]; backend?: object; edge: object };
     const items = async (rest: string) => {
-      const { status, body } = await answer(at(rest), deps, signal);
+      const { status, body } = await answer(
+        at(rest.startsWith("nodes") ? rest : `namespaces/shop/${rest}`),
+        deps,
+        signal,
+      );
       expect(status).toBe(200);
       return ("items" in body ? body.items : [body]) as Item[];
     };
@@ -114,6 +118,14 @@ describe.skipIf(program === undefined)("a Prometheus with the shipped scrape rul
       resource: { kind: "Deployment", namespace: "shop", name: "cart-v1" },
     });
     expect(Number(value(edge, "success_count"))).toBeGreaterThan(0);
+    for (const rest of ["nodes/one", "replicasets/cart-v1-5d9c"]) {
+      const [contained] = await items(rest);
+      expect(Number(value(contained, "success_count"))).toBeGreaterThan(0);
+      expect(Number(value(contained, "failure_count"))).toBeGreaterThan(0);
+      expect(value(contained, "p50_response_latency")).toBe("12500m");
+    }
+    const [node] = await items("nodes/one/edges");
+    expect(node?.edge).toMatchObject({ direction: "from", resource: { kind: "Deployment", name: "front-end" } });
     const [primary, canary] = await items("trafficsplits/cart");
     expect(Number(value(primary, "success_count"))).toBeGreaterThan(0);
     expect(canary).toMatchObject({ backend: { name: "cart-canary" } });

@@ -1,6 +1,7 @@
 // A question about traffic as PromQL over `osm_request_total` and `osm_request_duration_ms`, plain names as the shipped scrape rules give.
 // Pure. Values that go in are Kubernetes names (path.ts) and are quoted all the same.
 import type { LabelPart, MeasuredKind } from "./kinds.ts";
+import type { Measured } from "./items.ts";
 import type { MetricsQuery } from "./path.ts";
 
 /** SMI's window. Prometheus needs two samples in it: scrape every 15 s at least. */
@@ -32,6 +33,8 @@ export interface Question {
   readonly cluster: string;
   /** Of a split: the Services that are asked about. */
   readonly services?: readonly string[];
+  /** Of a kind that is measured by its pods: those of one object; at least one. */
+  readonly pods?: readonly Measured[];
 }
 
 function quoted(value: string): string {
@@ -44,6 +47,7 @@ function anyOf(values: readonly string[]): string {
 
 /** Labels of the resource's own end that tell one object from another. */
 export function ownLabels(of: MeasuredKind): readonly LabelPart[] {
+  if (of.podsBy !== undefined) return [];
   return of.nameLabel === undefined ? ["namespace"] : ["namespace", of.nameLabel];
 }
 
@@ -51,7 +55,7 @@ export function ownLabels(of: MeasuredKind): readonly LabelPart[] {
  * A Service and a split's backend may be answered by any member; whatever else is measured is an object of one. A caller has no
  * Service: of a source there is no such label.
  */
-function selector({ end, query, cluster, services }: Question): string {
+function labelSelector({ end, query, cluster, services }: Question): string {
   const { of, namespace, name } = query;
   const label = (part: string) => `${end}_${part}`;
   const namespaceIs = of.nameLabel === undefined ? name : namespace;
@@ -66,6 +70,23 @@ function selector({ end, query, cluster, services }: Question): string {
   ].join(",");
 }
 
+/** Two namespaces may have pods of one name: one selector for each namespace. */
+function podSelectors({ end, cluster, pods = [] }: Question): readonly string[] {
+  const byNamespace = Map.groupBy(pods, ({ namespace }) => namespace);
+  return [...byNamespace].map(([namespace, members]) =>
+    [
+      `${end}_cluster=${quoted(cluster)}`,
+      `${end}_namespace=${quoted(namespace)}`,
+      `${end}_pod=~${anyOf(members.map(({ name }) => name))}`,
+    ].join(","),
+  );
+}
+
+/** Of series that have nothing in common: what is asked of one is asked of each. */
+function selectors(question: Question): readonly string[] {
+  return question.pods === undefined ? [labelSelector(question)] : podSelectors(question);
+}
+
 export const otherEnd: Readonly<Record<End, End>> = { destination: "source", source: "destination" };
 export const edgeLabels = ["cluster", "namespace", "kind", "name"] as const;
 
@@ -77,15 +98,17 @@ export function grouping({ end, query }: Question): readonly string[] {
 
 /** One query for each metric. */
 export function promQueries(question: Question): Readonly<Record<MetricName, string>> {
-  const labels = selector(question);
-  const by = grouping(question).join(", ");
+  const each = selectors(question);
+  const labels = grouping(question);
+  const by = labels.join(", ");
   const window = `[${WINDOW_S}s]`;
-  const and = labels === "" ? "" : `${labels},`;
-  const requests = (rest: string) => `increase(osm_request_total{${and}${rest}}${window})`;
+  const requests = (rest: string) =>
+    each.map((one) => `increase(osm_request_total{${one === "" ? "" : `${one},`}${rest}}${window})`).join(" or ");
   const answered = `response_code!~"${FAILED}"`;
   const failed = [requests(`response_code=~"${FAILED}"`), requests(`${answered},grpc_status=~"${FAILED_RPC}"`)];
+  const durations = each.map((one) => `rate(osm_request_duration_ms_bucket{${one}}${window})`).join(" or ");
   const quantile = (name: LatencyName) =>
-    `histogram_quantile(${quantiles[name]}, sum by (${by}, le) (rate(osm_request_duration_ms_bucket{${labels}}${window})))`;
+    `histogram_quantile(${quantiles[name]}, sum by (${[...labels, "le"].join(", ")}) (${durations}))`;
   return {
     p99_response_latency: quantile("p99_response_latency"),
     p90_response_latency: quantile("p90_response_latency"),

@@ -115,6 +115,14 @@ describe.skipIf(program === undefined)("TrafficMetrics of a cluster", async () =
     expect(items.map((item) => valueOf(item, "success_count") > 0)).toEqual([true]);
   });
 
+  test("are those of a node and of a ReplicaSet by the pods that they have", async () => {
+    const sets = await east.kubectl(["get", "rs", "-n", namespace, "-l", "app=cart-v1", "-o", "name"]);
+    const name = sets.trim().split("/").at(-1) ?? "";
+    await measured(`replicasets/${name}`, [name]);
+    const { items } = await raw(`nodes/${east.nodeName}`);
+    expect(items.map((item) => valueOf(item, "success_count") > 0)).toEqual([true]);
+  });
+
   async function scenePods(): Promise<readonly string[]> {
     const names = await east.kubectl(["get", "pods", "-n", namespace, "-o", "jsonpath={.items[*].metadata.name}"]);
     return names.trim().split(" ");
