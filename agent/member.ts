@@ -13,6 +13,7 @@ import type { AdminSurface } from "./admin-http.ts";
 import { adsPortTask, type AdsPortTask } from "./ads-port.ts";
 import { ackNote, createProblemBook } from "./agent-views.ts";
 import { createAnswers } from "./explain/answer.ts";
+import { createFailingWorkloads, type FailingWorkloads } from "./failing-workloads.ts";
 import { skewProblems } from "./hub/clock-skew.ts";
 import { cutOffAfter, type CutOff } from "./hub/cut-off.ts";
 import { Publisher } from "./hub/publisher.ts";
@@ -104,6 +105,7 @@ interface Member {
   readonly service: Service;
   readonly mesh: Mesh;
   readonly sources: MeshSources;
+  readonly failing: FailingWorkloads;
   readonly heldCertificates: HeldCertificates;
   /** Ends the program with a fault of ours. */
   readonly fault: PromiseWithResolvers<never>;
@@ -122,6 +124,7 @@ export async function runMember(deps: MemberDeps, identity: JoinedIdentity, sign
       { name: "certificates", run: (inner) => member.issuer.run(inner) },
       { name: "ages", run: (inner) => watchAges({ ...deps, held: member.heldCertificates }, inner) },
       ...platformTasks,
+      member.failing.task,
       ads,
       leadershipTask(member),
       rejoinTask(member),
@@ -150,11 +153,13 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, pool: Si
   const clusterCa = () => credential.value.clusterCa();
   const issuer = createSvidIssuer({ ...deps, clusterCa, pool, ttlMs: config.svidTtlMs });
   const fault = Promise.withResolvers<never>();
+  const failing = createFailingWorkloads({ ...deps, changed: () => mesh.pusher.changed() });
   const sources: MeshSources = {
     ...identity,
     ...config,
     platform,
     copies: createPolicyCopies(),
+    withoutLeft: (own) => failing.withoutLeft(own),
     remote: () => {
       if (levels.cutOff !== undefined) return noRecords;
       return remote.isComplete() ? remote.records() : undefined;
@@ -172,6 +177,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, pool: Si
     gateway: { namespace: config.namespace, serviceAccount: GATEWAY_ACCOUNT },
     podLabel: config.podLabel,
     settled: (settled) => onSettled(member, settled),
+    onAnswers: ({ podUid }, answers) => failing.heard(podUid, answers),
     fail: fault.reject,
     metrics,
   });
@@ -182,7 +188,8 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, pool: Si
   const { leader } = service;
   const heldCertificates = certificatesOf(credential.value, issuer);
   metrics.setCertificateLives(() => livesOver(heldCertificates(), clock.now()));
-  const member: Member = { ...parts, leader, mesh, sources, heldCertificates, fault, statusListeners: new Set() };
+  const statusListeners = new Set<() => void>();
+  const member: Member = { ...parts, leader, mesh, sources, failing, heldCertificates, fault, statusListeners };
   return member;
 }
 
@@ -283,7 +290,11 @@ function allProblems(member: Member): readonly Problem[] {
   const { cluster, fleetDomain } = member.identity;
   const names = accountNameProblems(mesh.accounts(), trustDomainOf(cluster, fleetDomain));
   const own = [...cutOff, ...skewProblems(levels.skewMs), ...aging, ...mesh.nacks(), ...names];
-  const ofCopies = [...sources.copies.problems(), ...refusedProblems(publisher.refused())];
+  const ofCopies = [
+    ...sources.copies.problems(),
+    ...refusedProblems(publisher.refused()),
+    ...member.failing.problems(),
+  ];
   return [...own, ...located, ...platform.problems(), ...leader.problems(), ...remote.problems(), ...ofCopies];
 }
 

@@ -3,7 +3,7 @@
 import type { ClusterName, FleetDomain } from "../shared/ids.ts";
 import type { RegistryRecord } from "../shared/registry.ts";
 import type { ForeignFleet, MeshInputs } from "./ir/inputs.ts";
-import type { Platform } from "./platform.ts";
+import type { Platform, PlatformInputs } from "./platform.ts";
 import type { PolicyCopies } from "./policy-copies.ts";
 
 export interface MeshSources {
@@ -17,6 +17,8 @@ export interface MeshSources {
   readonly zone: string;
   readonly policyFrom: readonly string[];
   readonly platform: Pick<Platform, "synced" | "awaited" | "inputs" | "gateways" | "storesCopies">;
+  /** Of the platform's, without workloads that fail. */
+  readonly withoutLeft: (own: PlatformInputs) => PlatformInputs;
   /** For a platform that stores no copies of other members' policy. */
   readonly copies: PolicyCopies;
   /** Undefined until the first complete list arrived or the last good one was loaded. */
@@ -33,7 +35,7 @@ export function meshInputs(sources: MeshSources): MeshInputs | undefined {
   const { platform, copies, policyFrom } = sources;
   const revokedTrustDomains = sources.revokedTrustDomains();
   const replicas = { cluster, fleetDomain, remote, revokedTrustDomains, policyFrom };
-  const own = platform.inputs();
+  const own = sources.withoutLeft(platform.inputs());
   return {
     ...(platform.storesCopies ? own : copies.added(own, replicas)),
     ...{ systemNamespace, permissive, egress, ...replicas },

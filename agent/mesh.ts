@@ -4,7 +4,7 @@ import type { Clock } from "../shared/clock.ts";
 import type { Log } from "../shared/log.ts";
 import type { Problem, Result } from "../shared/result.ts";
 import { encodeResource } from "../shared/wire.ts";
-import { createAdsServer, type AdsServer, type StandingRefusal } from "./ads/server.ts";
+import { createAdsServer, type AdsServer, type AdsServerDeps, type StandingRefusal } from "./ads/server.ts";
 import type { AdsIdentity } from "./ads/peer.ts";
 import type { AckEvent, AdsTaps } from "./ads/stream.ts";
 import { buildIr } from "./ir/build.ts";
@@ -35,6 +35,7 @@ export interface MeshDeps {
   /** Whether requests are counted by pod (request-metrics.ts). */
   readonly podLabel: boolean;
   readonly settled: (settled: Settled) => void;
+  readonly onAnswers: AdsServerDeps["onAnswers"];
   readonly fail: (error: unknown) => void;
   readonly clock: Clock;
   readonly random: () => number;

@@ -11,7 +11,10 @@ import type { ResourceType, Snapshot } from "../xds/resource.ts";
 import { createResponseCache } from "./cache.ts";
 import { newClass, publishTo, type ClassState } from "./classes.ts";
 import { adsOptions, adsService } from "./definition.ts";
+import { authenticate } from "./authenticate.ts";
 import { createLineup, type Lineup } from "./lineup.ts";
+import type { Answers } from "./load-messages.ts";
+import { createLoadReports, loadService } from "./load-reports.ts";
 import { decodeRequest } from "./messages.ts";
 import { parsePeer, type AdsIdentity, type Peer } from "./peer.ts";
 import { createTurnstile, type Turnstile } from "./turnstile.ts";
@@ -32,6 +35,8 @@ export interface AdsServerDeps {
   /** A class got its first stream and wants a snapshot; or lost its last one and needs none. */
   readonly onClass: (change: { readonly wanted: boolean; readonly proxyClass: PeerClass }) => void;
   readonly taps: AdsTaps;
+  /** How the application beside a sidecar answered lately. */
+  readonly onAnswers: (peer: Peer, answers: Answers) => void;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
@@ -103,6 +108,8 @@ export function createAdsServer(deps: AdsServerDeps): AdsServer {
     turnstile: createTurnstile(MAX_AUTHENTICATIONS),
   };
   const server = new Server(adsOptions);
+  const loads = createLoadReports(deps, shell.turnstile);
+  server.addService(loadService, loads.handlers);
   server.addService(adsService, {
     DeltaAggregatedResources: (call: Call) => void serve(shell, call, "delta"),
     StreamAggregatedResources: (call: Call) => void serve(shell, call, "sotw"),
@@ -121,7 +128,10 @@ export function createAdsServer(deps: AdsServerDeps): AdsServer {
     endPod: (podUid) => {
       for (const [stream, end] of shell.ends) if (stream.peer.podUid === podUid) end("its pod was deleted");
     },
-    close: (spreadMs) => close(shell, server, spreadMs),
+    close: (spreadMs) => {
+      loads.end();
+      return close(shell, server, spreadMs);
+    },
     streams: () => [...shell.ends.keys()],
     classes: () => [...shell.classes.values()],
     counters: () => ({
@@ -188,27 +198,6 @@ async function serve(shell: Shell, call: Call, protocol: Protocol): Promise<void
     gone.abort();
     call.end();
   });
-}
-
-async function authenticate(
-  deps: AdsServerDeps,
-  call: Call,
-): Promise<Result<AdsIdentity, ReturnType<typeof refusalStatus>>> {
-  const header = call.metadata.get("authorization")[0];
-  const token = typeof header === "string" ? /^Bearer (.+)$/.exec(header)?.[1] : undefined;
-  if (token === undefined) {
-    return { ok: false, error: refusalStatus(status.UNAUTHENTICATED, "no bearer token") };
-  }
-  try {
-    const identity = await deps.authenticate(token);
-    if (identity.ok) return identity;
-    const reason = identity.error.map((problem) => problem.message).join("; ");
-    deps.log.warn("ads stream refused", { peer: call.getPeer(), reason });
-    return { ok: false, error: refusalStatus(status.UNAUTHENTICATED, reason) };
-  } catch (error) {
-    deps.log.error("the token of an ads stream could not be checked", { peer: call.getPeer() }, error);
-    return { ok: false, error: refusalStatus(status.UNAVAILABLE, "the token could not be checked; try again") };
-  }
 }
 
 interface Arrival {

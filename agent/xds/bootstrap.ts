@@ -253,6 +253,17 @@ function ownSurface({ bound, probes }: BootstrapOptions): OwnSurface {
   };
 }
 
+/** A pod that lies about its health is its kubelet's to restart; of a process, only its sidecar knows how it answers (agent/ads/load-reports.ts). */
+function loadReporting({ bound, kind }: BootstrapOptions): JsonMessage {
+  if (bound === undefined || kind === "gateway") return {};
+  const load_stats_config = {
+    api_type: "GRPC",
+    transport_api_version: "V3",
+    grpc_services: [{ envoy_grpc: { cluster_name: "ads" } }],
+  };
+  return { cluster_manager: { load_stats_config } };
+}
+
 export function bootstrapConfig(options: BootstrapOptions): JsonMessage {
   const { admin, clusters, listeners } = ownSurface(options);
   const { region, zone } = options.locality ?? { region: "", zone: "" };
@@ -261,6 +272,7 @@ export function bootstrapConfig(options: BootstrapOptions): JsonMessage {
     ...(Object.keys(place).length === 0 ? {} : { node: { locality: place } }),
     admin,
     dynamic_resources: { ads_config: adsSource(options.kind), lds_config: overAds, cds_config: overAds },
+    ...loadReporting(options),
     static_resources: { clusters: [adsCluster(options), ...clusters], listeners },
     layered_runtime: runtime,
     overload_manager: overload(options),

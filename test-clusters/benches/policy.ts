@@ -75,6 +75,7 @@ async function startAgent(first: MeshInputs): Promise<Agent> {
     // one certificate for all: what is signed when, is not what is measured
     issuer: { svidFor: () => Promise.resolve(svid), onChange: () => () => undefined },
     rootsPem: () => svid.rootsPem,
+    onAnswers: () => undefined,
     authenticate: (token) => {
       const namespace = owners.get(token)?.namespace ?? "";
       const serviceAccount = token === gatewayPod ? gatewayAccount.serviceAccount : token.replace(/-1$/, "");

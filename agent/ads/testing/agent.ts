@@ -48,6 +48,7 @@ export async function startAgent(
       onAck: (event) => acks.push(event),
       onNack: (event) => nacks.push(event),
     },
+    onAnswers: () => undefined,
     clock: systemClock,
     random: () => 0.5,
     log: jsonLog("info", (line) => logged.push(line)),

@@ -39,7 +39,12 @@ export interface TestProxy extends Running {
   admin(path: string): Promise<string>;
 }
 
-export async function startProxy(binary: string, home: ProxyHome, adsPort: number): Promise<TestProxy> {
+export async function startProxy(
+  binary: string,
+  home: ProxyHome,
+  adsPort: number,
+  { reportsLoad = false } = {},
+): Promise<TestProxy> {
   const { dir } = home;
   const adminPort = await (await ownGround()).port();
   const folders = { trustDir: dir, tokenDir: dir, configDir: dir };
@@ -51,6 +56,8 @@ export async function startProxy(binary: string, home: ProxyHome, adsPort: numbe
     agent,
     ...folders,
     probes: [],
+    // as the sidecar of a process does; its admin socket is not used
+    ...(reportsLoad ? { bound: { adminSocketPath: join(dir, "admin.sock") } } : {}),
   };
   const bootstrap = bootstrapConfig(options);
   const fixed = bootstrap["static_resources"] as JsonMessage;
