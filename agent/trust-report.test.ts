@@ -4,7 +4,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
 import { certificateFingerprint } from "../shared/pki/fingerprint.ts";
-import { parseChainPem } from "../shared/pki/pem.ts";
+import { trustDomainOf } from "../shared/ids.ts";
+import { issuingCaTemplate, workloadTemplate } from "../shared/pki/template.ts";
+import {
+  east,
+  fleet as acme,
+  hourMs,
+  makeCa,
+  makeClusterCa,
+  makeRoot,
+  mint,
+  validFor,
+} from "../shared/pki/testing/fleet-pki.ts";
+import { certificatePem, parseChainPem } from "../shared/pki/pem.ts";
 import { encodeResource } from "../shared/wire.ts";
 import type { AdsStream } from "./ads/stream.ts";
 import { trustReport, type TrustReportInput } from "./trust-report.ts";
@@ -71,6 +83,17 @@ const useOf = (report: ReturnType<typeof reportOf>, { root }: Side) => {
   return use === undefined ? undefined : [use.trustedBy, use.usedBy, use.provenBy];
 };
 
+/** A workload's chain as it is below a root that the hub does not hold: leaf, cluster CA, issuing CA. */
+async function belowIssuingCa() {
+  const root = await makeRoot();
+  const issuing = await makeCa(issuingCaTemplate(acme, "test", validFor(500 * hourMs)), root);
+  const clusterCa = await makeClusterCa(issuing, east);
+  const name = { trustDomain: trustDomainOf(east, acme), namespace: "shop", serviceAccount: "cart" };
+  const leaf = await mint(clusterCa, workloadTemplate(name, validFor(hourMs)));
+  const chainPem = [leaf.der, clusterCa.der, issuing.der].map(certificatePem).join("");
+  return { rootDer: root.der, rootPem: certificatePem(root.der), chainPem };
+}
+
 describe("a trust report", () => {
   it("counts what a proxy has acknowledged: trusts both roots, uses the old one", () => {
     const report = reportOf([proxy([roots("roots", old.pem + fresh.pem), svid(old)], true)]);
@@ -95,6 +118,26 @@ describe("a trust report", () => {
     expect([useOf(report, old), useOf(report, fresh)]).toEqual([
       [1, 0, 1],
       [0, 1, 0],
+    ]);
+  });
+
+  it("knows the root of a certificate below an issuing CA: the chain's end counts, not what signed the cluster CA", async () => {
+    const { rootPem, rootDer, chainPem } = await belowIssuingCa();
+    const held = certificateFingerprint(rootDer);
+    const secrets = [roots("roots", rootPem), svid({ ...fresh, svid: { chainPem, keyPem: fresh.svid.keyPem } })];
+    const report = reportOf([proxy(secrets, true)], {
+      ...{ rootsDer: [old.der, rootDer], agentRoot: held, clusterCaRoot: held, verifiedBy: () => held },
+    });
+    expect(useOf(report, { ...fresh, root: held })).toEqual([1, 1, 1]);
+    expect(useOf(report, old)).toEqual([0, 0, 0]);
+    // without its issuing CA the chain ends nowhere
+    const cut = chainPem
+      .split(/(?=-----BEGIN)/)
+      .slice(0, 2)
+      .join("");
+    const broken = [roots("roots", rootPem), svid({ ...fresh, svid: { chainPem: cut, keyPem: fresh.svid.keyPem } })];
+    expect(useOf(reportOf([proxy(broken, true)], { rootsDer: [rootDer] }), { ...fresh, root: held })).toEqual([
+      1, 0, 0,
     ]);
   });
 

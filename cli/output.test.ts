@@ -68,6 +68,7 @@ const fleet: FleetOverview = {
   records: 40,
   redis: "connected",
   restored: false,
+  signing: [],
   clusters: [east, { ...east, cluster: "west", state: "joined", reportAgeMs: undefined, problems: [] }],
 };
 

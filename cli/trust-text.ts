@@ -3,7 +3,12 @@ import type { AgentTrust, TrustOverview } from "../hub/api/trust-overview.ts";
 import { shortDuration, table } from "./output.ts";
 
 export function trustText(overview: TrustOverview, nowMs: number): string {
-  const parts = [rootsText(overview, nowMs), rotationText(overview, nowMs), membersText(overview)];
+  const parts = [
+    rootsText(overview, nowMs),
+    signingText(overview, nowMs),
+    rotationText(overview, nowMs),
+    membersText(overview),
+  ];
   return parts.filter((part) => part !== "").join("\n\n");
 }
 
@@ -17,6 +22,12 @@ function rootsText({ fleetDomain, bundleSequence, roots, rotation }: TrustOvervi
   ]);
   const heading = `fleet ${fleetDomain}, trust bundle ${bundleSequence}`;
   return `${heading}\n${table([["ROOT", "STATE", "FROM", "FINGERPRINT", "ENDS"], ...rows])}`;
+}
+
+function signingText({ signing }: TrustOverview, nowMs: number): string {
+  return signing
+    .map(({ code, message, sinceMs }) => `WARNING for ${shortDuration(nowMs - sinceMs)}: ${message} (${code})`)
+    .join("\n");
 }
 
 function rotationText({ rotation, lastRotation, roots }: TrustOverview, nowMs: number): string {

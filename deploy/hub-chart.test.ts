@@ -37,6 +37,7 @@ describe("the hub chart", () => {
 
   test.each([
     ["a domain of one label", { "fleet.domain": "mesh" }, /domain/],
+    ["a lifetime that is none", { "lifetimes.agent": "soon" }, /lifetimes/],
     ["a misspelt value", { "storage.sizes": "1Gi" }, /sizes/],
   ])("refuses %s", async (_name, values, message) => {
     await expect(hub(values)).rejects.toThrow(message);
@@ -55,6 +56,32 @@ describe("the hub chart", () => {
       logLevel: option("log-level"),
     });
     expect(config).toMatchObject({ listen: "0.0.0.0:8443", http: "0.0.0.0:8081", advertise: "hub.acme.example:8443" });
+  });
+
+  test("gives the hub the lifetimes that it is given, and none else", async () => {
+    const args = podOf(chart).containers[0]?.args ?? [];
+    expect(args.filter((arg) => /ttl|skew|refresh/.test(arg))).toEqual([]);
+    const lifetimes = {
+      clusterCa: "1d",
+      agent: "2d",
+      root: "400d",
+      hub: "30d",
+      retireSkew: "1m",
+      bundleRefresh: "10m",
+    };
+    const values = Object.fromEntries(Object.entries(lifetimes).map(([name, life]) => [`lifetimes.${name}`, life]));
+    const given = podOf(await hub(values)).containers[0]?.args ?? [];
+    const option = (name: string) => given.find((arg) => arg.startsWith(`--${name}=`))?.slice(name.length + 3);
+    const dayMs = 86_400_000;
+    const config = await parseHubOptions({
+      data: "/",
+      ...{ clusterCaTtl: option("cluster-ca-ttl"), agentTtl: option("agent-ttl"), rootTtl: option("root-ttl") },
+      ...{ hubTtl: option("hub-ttl"), retireSkew: option("retire-skew"), bundleRefresh: option("bundle-refresh") },
+    });
+    expect(config).toMatchObject({
+      ...{ clusterCaTtlMs: dayMs, agentTtlMs: 2 * dayMs, rootTtlMs: 400 * dayMs, serverTtlMs: 30 * dayMs },
+      ...{ retireSkewMs: 60_000, bundleRefreshMs: 600_000 },
+    });
   });
 
   test("meets the restricted Pod Security Standard, whatever is switched on", async () => {

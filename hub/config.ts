@@ -20,6 +20,9 @@ export interface HubOptions {
   readonly agentTtl?: string | undefined;
   readonly clusterCaTtl?: string | undefined;
   readonly retireSkew?: string | undefined;
+  readonly rootTtl?: string | undefined;
+  readonly hubTtl?: string | undefined;
+  readonly bundleRefresh?: string | undefined;
   readonly bundleListen?: string | undefined;
   readonly bundleCert?: string | undefined;
   readonly bundleKey?: string | undefined;
@@ -42,6 +45,12 @@ export interface HubConfig {
   readonly clusterCaTtlMs: number;
   /** After the last certificate under a retiring root has ended, it is trusted for so much longer: clocks differ. */
   readonly retireSkewMs: number;
+  /** Of roots that rotations make. */
+  readonly rootTtlMs: number;
+  /** Of the hub's own certificate. */
+  readonly serverTtlMs: number;
+  /** How often other fleets are asked to read this one's bundle. */
+  readonly bundleRefreshMs: number;
   /** The SPIFFE bundle endpoint; undefined: none. */
   readonly bundleEndpoint: EndpointConfig | undefined;
 }
@@ -73,8 +82,37 @@ export async function parseHubOptions(options: HubOptions): Promise<HubConfig> {
     agentTtlMs: lifetime("--agent-ttl", options.agentTtl ?? "7d"),
     clusterCaTtlMs: lifetime("--cluster-ca-ttl", options.clusterCaTtl ?? "7d"),
     retireSkewMs: parseDuration("--retire-skew", options.retireSkew ?? "5m"),
+    ...moreLifetimes(options),
     bundleEndpoint: endpointOf(options),
   };
+}
+
+type MoreLifetimes = Pick<HubConfig, "rootTtlMs" | "serverTtlMs" | "bundleRefreshMs">;
+
+function moreLifetimes({ rootTtl = "1825d", hubTtl = "90d", bundleRefresh = "5m" }: HubOptions): MoreLifetimes {
+  return {
+    rootTtlMs: within(
+      ["--root-ttl", rootTtl],
+      [24 * 3_600_000, 30 * longestMs],
+      "a root lives between a day and 30 years",
+    ),
+    serverTtlMs: lifetime("--hub-ttl", hubTtl),
+    bundleRefreshMs: within(
+      ["--bundle-refresh", bundleRefresh],
+      [60_000, 24 * 3_600_000],
+      "bundles are read again between once a minute and once a day",
+    ),
+  };
+}
+
+function within(
+  [flag, text]: readonly [string, string],
+  [leastMs, mostMs]: readonly [number, number],
+  rule: string,
+): number {
+  const ms = parseDuration(flag, text);
+  if (ms >= leastMs && ms <= mostMs) return ms;
+  throw new UserError("ISTHMUS_LIFETIME", `${flag} ${text}: ${rule}`, { hint: "leave it out for the default" });
 }
 
 function endpointOf({ bundleListen, bundleCert, bundleKey }: HubOptions): EndpointConfig | undefined {
@@ -101,9 +139,5 @@ export function checkAddress(flag: string, text: string): string {
 const [shortestMs, longestMs] = [60_000, 365 * 24 * 3_600_000];
 
 function lifetime(flag: string, text: string): number {
-  const ms = parseDuration(flag, text);
-  if (ms >= shortestMs && ms <= longestMs) return ms;
-  throw new UserError("ISTHMUS_LIFETIME", `${flag} ${text}: a certificate lives between one minute and a year`, {
-    hint: "7d is the default: a hub may be away for half of it",
-  });
+  return within([flag, text], [shortestMs, longestMs], "a certificate lives between one minute and a year");
 }

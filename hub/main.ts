@@ -15,6 +15,7 @@ import { hubMetrics, observe } from "./api/metrics.ts";
 import { operatorApp } from "./api/operator-api.ts";
 import { MemberQuestions } from "./api/member-questions.ts";
 import { RotationDriver } from "./api/rotation.ts";
+import { SigningWatch } from "./api/signing-watch.ts";
 import { Sessions } from "./api/sessions.ts";
 import { openAuditLog, type AuditLog } from "./audit/log.ts";
 import { openAuthority, type Authority } from "./ca/authority.ts";
@@ -51,9 +52,9 @@ export async function runHub(config: HubConfig, signal: AbortSignal, deps: HubDe
   const { clock, log } = deps;
   const { dataDir } = config;
   const hubFile = await readHubFile(dataDir);
-  const { agentTtlMs, clusterCaTtlMs } = config;
+  const { agentTtlMs, clusterCaTtlMs, rootTtlMs, serverTtlMs } = config;
   const pool = createSigningPool();
-  const authority = await openAuthority(dataDir, clock, { agentTtlMs, clusterCaTtlMs, pool });
+  const authority = await openAuthority(dataDir, clock, { agentTtlMs, clusterCaTtlMs, rootTtlMs, serverTtlMs, pool });
   const socketPath = join(dataDir, operatorSocketName);
   await refuseSecondHub(socketPath);
   const embedded = config.redis === undefined ? await startEmbeddedRedis({ dataDir, clock, log }) : undefined;
@@ -107,6 +108,7 @@ async function endOf(redisRun: ReturnType<EmbeddedRedis["run"]> | undefined): Pr
 
 interface Parts {
   readonly rotation: RotationDriver;
+  readonly signing: SigningWatch;
   readonly federation: Federation;
   readonly endpoint: BundleEndpoint | undefined;
   readonly fleet: FleetListener;
@@ -131,15 +133,12 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
   const sessions = new Sessions();
   const questions = new MemberQuestions();
   const { live, registry, members, tokens } = store;
+  const signing = new SigningWatch({ authority, audit, clock, log });
   observe(metrics, {
-    records: () => live.view?.size ?? 0,
-    members: () => [...live.members.values()].filter(({ member }) => member.state === "accepted").length,
-    revision: () => live.view?.revision ?? 0,
-    redisConnected: () => live.connected,
-    restored: () => live.restored,
-    restores: () => store.restores(),
-    corruptRecords: () => live.corruptRecords,
-    tamperedMembers: () => store.tampered(),
+    ...storeGauges(store),
+    rotation: () => rotation.state(),
+    signing: () => signing.problems().map(({ code }) => code),
+    issuingCaLifeOver: () => authority.issuingCaLifeOver(),
     sessions: (kind) => sessions.count(kind),
   });
   const departures = await openDepartures(config.dataDir);
@@ -164,7 +163,7 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
   );
   const { bundleChanged } = fleet;
   const { dataDir } = config;
-  const federation = new Federation({ authority, audit, clock, log, bundleChanged });
+  const federation = new Federation({ authority, audit, clock, log, bundleChanged, refreshMs: config.bundleRefreshMs });
   const operating = {
     authority,
     store,
@@ -175,6 +174,7 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
     dataDir,
     questions,
     rotation,
+    signing,
     federation,
     clock,
     log,
@@ -182,7 +182,21 @@ async function listen({ config, deps, authority, store, audit, advertise, socket
   };
   const endpoint = await bundleEndpoint(config, { authority, federation, live, clock });
   const operator = await listenOperator(operatorApp(operating), socketPath);
-  return { fleet, http, operator, rotation, federation, endpoint, folder };
+  return { fleet, http, operator, rotation, signing, federation, endpoint, folder };
+}
+
+function storeGauges(store: Store) {
+  const { live } = store;
+  return {
+    records: () => live.view?.size ?? 0,
+    members: () => [...live.members.values()].filter(({ member }) => member.state === "accepted").length,
+    revision: () => live.view?.revision ?? 0,
+    redisConnected: () => live.connected,
+    restored: () => live.restored,
+    restores: () => store.restores(),
+    corruptRecords: () => live.corruptRecords,
+    tamperedMembers: () => store.tampered(),
+  };
 }
 
 /** `fleet` is asked when something has changed: it cannot listen before it knows whom reports go to. */
@@ -260,6 +274,7 @@ function tasks(input: TaskInput, redisRun: Promise<void> | undefined): readonly 
     { name: "grpc", run: (signal) => parts.fleet.run(signal) },
     { name: "http", run: (signal) => closeAtEnd([parts.http, parts.operator], signal) },
     { name: "rotation", run: (signal) => parts.rotation.run(signal) },
+    { name: "signing", run: (signal) => parts.signing.run(signal) },
     { name: "federation", run: (signal) => parts.federation.run(signal) },
     ...(endpoint === undefined
       ? []

@@ -27,6 +27,9 @@ export function hubCommand(streams: Streams): Command {
     .option("--agent-ttl <duration>", "life of agents' certificates (default: 7d)")
     .option("--cluster-ca-ttl <duration>", "life of cluster CAs (default: 7d)")
     .option("--retire-skew <duration>", "how long a retiring root outlives the last certificate under it (default: 5m)")
+    .option("--root-ttl <duration>", "life of roots that rotations make (default: 1825d)")
+    .option("--hub-ttl <duration>", "life of the hub's own certificate (default: 90d)")
+    .option("--bundle-refresh <duration>", "how often other fleets read this one's bundle again (default: 5m)")
     .option("--log-level <level>", "debug, info, warn or error", "info")
     .action((options: RunOptions) => run(options, streams));
 }

@@ -37,12 +37,13 @@ export function statusText(fleet: FleetOverview): string {
   ].join("\n");
 }
 
-function warnings({ redis, restored }: FleetOverview): readonly string[] {
+function warnings({ redis, restored, signing }: FleetOverview): readonly string[] {
   return [
     ...(redis === "away" ? ["WARNING: the hub cannot reach its Redis: members keep their last state"] : []),
     ...(restored
       ? ["WARNING: Redis held older data than the hub had seen: no token is redeemed until you confirm"]
       : []),
+    ...signing.map(({ code, message }) => `WARNING: ${message} (${code})`),
   ];
 }
 

@@ -3,6 +3,7 @@ import type { StatusProblem } from "../../shared/grpc/fleet-messages.ts";
 import type { Clock } from "../../shared/clock.ts";
 import type { ServiceRecord } from "../../shared/registry.ts";
 import type { Store } from "../store/open-store.ts";
+import type { SigningProblem } from "./signing-watch.ts";
 import type { StoredReport } from "../store/reports.ts";
 
 /** Agents report every 10 s: three missed ones are a finding. */
@@ -39,6 +40,8 @@ export interface FleetOverview {
   readonly redis: "connected" | "away";
   /** Older data in Redis waits for `isthmus confirm-restore`. */
   readonly restored: boolean;
+  /** What is wrong with the authority that signs for the fleet. */
+  readonly signing: readonly SigningProblem[];
   readonly clusters: readonly ClusterOverview[];
 }
 

@@ -22,6 +22,7 @@ import { clusterOverviews, serviceOverviews } from "./fleet-overview.ts";
 import { restingName, restsUntilMs } from "./resting-name.ts";
 import type { RotationDriver } from "./rotation.ts";
 import { parseHold, parseRotationOrder } from "./rotation-order.ts";
+import type { SigningWatch } from "./signing-watch.ts";
 import { trustOverview } from "./trust-overview.ts";
 
 const defaultTtlMs = 15 * 60_000;
@@ -41,6 +42,7 @@ export interface OperatorDeps {
   readonly questions: MemberQuestions;
   readonly bundleChanged: () => void;
   readonly rotation: RotationDriver;
+  readonly signing: SigningWatch;
   readonly federation: Federation;
   readonly clock: Clock;
   readonly log: Log;
@@ -61,6 +63,7 @@ export function operatorApp(deps: OperatorDeps): Express {
       records: store.live.view?.size ?? 0,
       redis: store.live.connected ? "connected" : "away",
       restored: store.live.restored,
+      signing: deps.signing.problems(),
       clusters: await clusterOverviews(store, clock),
     });
   });
@@ -116,7 +119,8 @@ async function confirmRestore({ store, audit, log }: OperatorDeps): Promise<{ re
 function rotationCalls(app: Express, deps: OperatorDeps): void {
   const { authority, rotation } = deps;
   rootCalls(app, deps);
-  const answer = async (response: Response) => response.json(await trustOverview(authority, rotation));
+  const answer = async (response: Response) =>
+    response.json(await trustOverview(authority, rotation, deps.signing.problems()));
   app.get("/v1/trust", async (_request: Request, response: Response) => {
     await answer(response);
   });

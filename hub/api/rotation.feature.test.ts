@@ -148,8 +148,13 @@ describe("a rotation of the root", () => {
     expect((await overview(hub)).rotation?.blockers).toEqual([
       { cluster: "west", reason: "nothing is heard of its agents", away: true },
     ]);
+    const metrics = async () => (await fetch(`${hub.http}/metrics`)).text();
+    expect(await metrics()).toMatch(/isthmus_hub_rotation_step\{step="trusted"\} 1/);
+    expect(await metrics()).toMatch(/isthmus_hub_rotation_blockers\{why="away"\} 1/);
     await hub.operator("POST", "/v1/rotation/set-aside/west");
     await untilStep(hub, "signing");
+    expect(await metrics()).toMatch(/isthmus_hub_rotation_step\{step="trusted"\} 0/);
+    expect(await metrics()).toMatch(/isthmus_hub_rotation_step_seconds [0-9.]+/);
     await hub.operator("POST", "/v1/rotation/wait-for/west");
     await east.turn(hub);
     expect(await stepOf(hub)).toBe("signing");

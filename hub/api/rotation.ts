@@ -25,6 +25,7 @@ import {
   startRotation,
   type Step,
 } from "../rotation/rotation.ts";
+import type { RotationState } from "./metrics.ts";
 import type { LiveRegistry } from "../store/live-registry.ts";
 
 /** Reports wake it; time alone (the end of the last certificates, an emergency's patience) is looked at this often. */
@@ -97,6 +98,18 @@ export class RotationDriver {
     const gate = gateOf({ rotation, members: this.evidence(), rootProblem, nowMs: clock.now() });
     if (unread === "") return gate;
     return { open: false, blockers: [{ cluster: "", reason: unread, away: false }, ...gate.blockers] };
+  }
+
+  /** For the metrics: a root that is only prepared is not tried anew by each scrape. */
+  async state(): Promise<RotationState> {
+    const { authority, clock } = this.#deps;
+    const { rotation } = authority.trust();
+    if (rotation === undefined) return { step: "", stepSeconds: 0, away: 0, waiting: 0 };
+    const gate = rotation.step === "prepared" ? undefined : await this.gate();
+    const names = (away: boolean) =>
+      new Set(gate?.blockers.filter((each) => each.away === away).map(({ cluster }) => cluster)).size;
+    const stepSeconds = Math.max(0, clock.now() - (rotation.journal.at(-1)?.atMs ?? clock.now())) / 1000;
+    return { step: rotation.step, stepSeconds, away: names(true), waiting: gate === undefined ? 1 : names(false) };
   }
 
   async start({ to, emergency, holdAt }: RotationOrder): Promise<void> {

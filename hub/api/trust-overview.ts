@@ -7,6 +7,7 @@ import { useOf } from "../rotation/evidence.ts";
 import type { Blocker } from "../rotation/gate.ts";
 import { reversible, type PastRotation, type Rotation, type RootState } from "../rotation/rotation.ts";
 import type { RotationDriver } from "./rotation.ts";
+import type { SigningProblem } from "./signing-watch.ts";
 
 export interface RootOverview {
   readonly id: string;
@@ -40,9 +41,15 @@ export interface TrustOverview {
   /** Members whose cluster CA an operator wants renewed, and it is not yet. */
   readonly reissue: readonly string[];
   readonly members: readonly MemberTrust[];
+  /** What is wrong with the authority that signs. */
+  readonly signing: readonly SigningProblem[];
 }
 
-export async function trustOverview(authority: Authority, driver: RotationDriver): Promise<TrustOverview> {
+export async function trustOverview(
+  authority: Authority,
+  driver: RotationDriver,
+  signing: readonly SigningProblem[],
+): Promise<TrustOverview> {
   const { roots, rotation, lastRotation, reissue = [] } = authority.trust();
   const opened = new Map(authority.roots().map((root) => [root.id, root]));
   const gate = await driver.gate();
@@ -66,6 +73,7 @@ export async function trustOverview(authority: Authority, driver: RotationDriver
     ...(lastRotation === undefined ? {} : { lastRotation }),
     reissue,
     members,
+    signing,
   };
 }
 

@@ -17,7 +17,7 @@ import {
 } from "../../shared/pki/template.ts";
 import { rootOfChain } from "../../shared/pki/chain.ts";
 import { parseCertificate, parseRequest } from "../../shared/pki/x509.ts";
-import { err, ok, type Result } from "../../shared/result.ts";
+import { err, ok, type Problem, type Result } from "../../shared/result.ts";
 import { trustedRoots } from "../rotation/rotation.ts";
 import { checkKeyOwner, checkRequest } from "./csr.ts";
 import { openClusterCaBook, type ClusterCaBook, type SignedClusterCa } from "./cluster-ca-book.ts";
@@ -28,7 +28,12 @@ import { beginFleet, defaultRootTtlMs, defaultTtlMs, type InitOptions } from "./
 import { openListedRoots, signingOf, type Root } from "./root.ts";
 import { fewestClusterCaLives, rootCustody } from "./root-custody.ts";
 import { rootSources } from "./root-sources.ts";
-import { currentServerIdentity, type ServerCertificateDeps, type ServerIdentity } from "./server-certificate.ts";
+import {
+  currentServerIdentity,
+  defaultServerTtlMs,
+  type ServerCertificateDeps,
+  type ServerIdentity,
+} from "./server-certificate.ts";
 
 export interface Authority {
   readonly fleetDomain: FleetDomain;
@@ -47,6 +52,10 @@ export interface Authority {
   prepareRoot(kind: RootKind): Promise<RootEntry>;
   /** Why a prepared root cannot be trusted yet; empty: it can. */
   rootProblem(id: string): Promise<string>;
+  /** What is wrong with the authority that signs now. Ask it every minute or so: it also has an issuing CA renewed that is due. */
+  signingProblems(): Promise<readonly Problem[]>;
+  /** 0 when it was issued, 1 at its end, of the issuing CA; 0 where the root itself signs. */
+  issuingCaLifeOver(): number;
   readonly clusterCaTtlMs: number;
   server(): ServerIdentity;
   /** Renews the hub's TLS certificate when half of its life is over; true when `server()` changed. Call it every minute or so. */
@@ -80,6 +89,8 @@ export interface AuthorityOptions {
   readonly clusterCaTtlMs?: number;
   /** Of roots that a rotation makes. */
   readonly rootTtlMs?: number;
+  /** Of the hub's own certificate. */
+  readonly serverTtlMs?: number;
   /** Of the program; absent: one of the authority's own. */
   readonly pool?: SigningPool;
 }
@@ -95,13 +106,20 @@ export async function openAuthority(dataDir: string, clock: Clock, options: Auth
   const { fleetDomain } = fleet;
   const keys = await openKeyStore({ dataDir, fleetDomain, place: fleet });
   const { agentTtlMs = defaultTtlMs, clusterCaTtlMs = defaultTtlMs, pool = createSigningPool() } = options;
+  const { serverTtlMs = defaultServerTtlMs } = options;
   const leastLifeMs = fewestClusterCaLives * clusterCaTtlMs;
   const sources = rootSources({ dataDir, keys, fleetDomain, clock, pool, leastLifeMs });
   const signer = await keys.openSigner(fleet.bundle.signer, "bundle");
   const openRoots = (file: FleetFile) => openListedRoots(dataDir, file, sources);
   const bundle = await openFleetBundle({ dataDir, fleet, openRoots, signer });
   const keyPem = await keys.open(fleet.server.keyId, "server");
-  const serverDeps: ServerCertificateDeps = { dataDir, fleet: fleetDomain, names: fleet.server, keyPem };
+  const serverDeps: ServerCertificateDeps = {
+    dataDir,
+    fleet: fleetDomain,
+    names: fleet.server,
+    keyPem,
+    ttlMs: serverTtlMs,
+  };
   const serverNow = () => currentServerIdentity(serverDeps, bundle.roots(), clock.now());
   let server = await serverNow();
   const book = await openClusterCaBook(dataDir);
@@ -123,6 +141,8 @@ export async function openAuthority(dataDir: string, clock: Clock, options: Auth
     },
     prepareRoot: (kind) => custody.prepare(kind, options.rootTtlMs ?? defaultRootTtlMs),
     rootProblem: (id) => custody.problemOf(id, clusterCaTtlMs),
+    signingProblems: () => custody.signingProblems(),
+    issuingCaLifeOver: () => custody.issuingCaLifeOver(),
     server: () => server,
     renewServer: async () => {
       const before = server.chainPem;

@@ -20,9 +20,20 @@ export interface IssueOrder {
   readonly template: (validity: Validity) => CertificateTemplate;
 }
 
+/** The hub's own CA below a root that is elsewhere. */
+export interface IssuingCaState {
+  readonly validity: Validity;
+  /** Its upstream renews it when the hub asks; else a person does. */
+  readonly renewsItself: boolean;
+  /** Why the last attempt failed; undefined: it did not. */
+  readonly failure: string | undefined;
+}
+
 export interface CertificateIssuer {
   /** Leaf first, then its issuers up to but without the root. Released only after it was parsed back and checked. */
   issue(order: IssueOrder): Promise<Result<readonly Uint8Array[]>>;
+  /** Absent: the root itself signs. */
+  readonly issuingCa?: () => IssuingCaState;
 }
 
 /** The certificate whose key signs, as the signer sees it. */

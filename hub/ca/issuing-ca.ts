@@ -6,6 +6,7 @@ import { rm } from "node:fs/promises";
 import { UserError } from "../../shared/errors.ts";
 import type { FleetDomain } from "../../shared/ids.ts";
 import type { CertificateFacts } from "../../shared/pki/certificate.ts";
+import { causeChain } from "../../shared/log.ts";
 import { hexOf } from "../../shared/pki/hex.ts";
 import type { KeyProvider } from "../../shared/pki/key.ts";
 import { chainPem, parseChainPem, requestPem } from "../../shared/pki/pem.ts";
@@ -15,7 +16,7 @@ import { issuingCaTemplate, renewalDueMs } from "../../shared/pki/template.ts";
 import { buildCaRequest, keyIdOf } from "../../shared/pki/x509-builder.ts";
 import { parseCertificate } from "../../shared/pki/x509.ts";
 import type { Problem, Result } from "../../shared/result.ts";
-import { keyedIssuer, type CertificateIssuer, type IssueOrder } from "./certificate-issuer.ts";
+import { keyedIssuer, type CertificateIssuer, type IssueOrder, type IssuingCaState } from "./certificate-issuer.ts";
 import { checkIssuingChain, type IssuingChain } from "./issuing-chain.ts";
 import type { KeyStore } from "./key-store.ts";
 import { writeRootCertificate, type RootSource } from "./root.ts";
@@ -66,7 +67,10 @@ export function issuingCas(deps: IssuingCaDeps): IssuingCaSource {
       const key = await deps.keys.openSigner(id, purpose);
       const held = await openChain(files.chain(id), key, id);
       const { upstream } = deps;
-      if (upstream === undefined) return keyedIssuer({ key, ...held }, deps.pool);
+      if (upstream === undefined) {
+        const state: IssuingCaState = { validity: held.facts, renewsItself: false, failure: undefined };
+        return { ...keyedIssuer({ key, ...held }, deps.pool), issuingCa: () => state };
+      }
       const renew = async () => openAccepted(await ask(id, upstream));
       return renewingIssuer({ key, first: held, renew, now: deps.now, pool: deps.pool });
     },
@@ -165,8 +169,10 @@ interface Renewing {
 function renewingIssuer({ key, first, renew, now, pool }: Renewing): CertificateIssuer {
   let held = first;
   let askedMs = -Infinity;
+  let failure: string | undefined;
   const issueWith = (order: IssueOrder) => keyedIssuer({ key, ...held }, pool).issue(order);
   return {
+    issuingCa: () => ({ validity: held.facts, renewsItself: true, failure }),
     issue: async (order): Promise<Result<readonly Uint8Array[]>> => {
       const isDue = renewalDueMs(held.facts, 0.5) <= now() && askedMs + retryMs <= now();
       if (!isDue) return issueWith(order);
@@ -174,7 +180,9 @@ function renewingIssuer({ key, first, renew, now, pool }: Renewing): Certificate
       const hasEnded = held.facts.notAfterMs <= now();
       try {
         held = await renew();
+        failure = undefined;
       } catch (error) {
+        failure = causeChain(error).join(": ");
         // while it lives, what is held signs; the reason is told once it matters
         if (hasEnded || !(error instanceof UserError)) throw error;
       }

@@ -120,6 +120,14 @@ describe.skipIf(missing !== undefined)(missing ?? "a fleet whose keys are in a P
     expect(all.every(({ ok }) => ok)).toBe(true);
   });
 
+  it("says so while the token does not sign", async () => {
+    const { dataDir, domain, authority } = await newFleet();
+    expect(await authority.signingProblems()).toEqual([]);
+    const store = await openKeyStore({ dataDir, fleetDomain: domain, place: { keys: uri } });
+    await store.remove(authority.trust().roots[0]!.id, "root");
+    expect((await authority.signingProblems()).map(({ code }) => code)).toEqual(["ISTHMUS_SIGNER_AWAY"]);
+  });
+
   it("forgets a key that is removed", async () => {
     const { dataDir, domain } = await newFleet();
     const store = await openKeyStore({ dataDir, fleetDomain: domain, place: { keys: uri } });

@@ -2,11 +2,15 @@
 // left the fleet. Called by authority.ts.
 import type { Clock } from "../../shared/clock.ts";
 import { UserError } from "../../shared/errors.ts";
+import { causeChain } from "../../shared/log.ts";
+import { lifeOver, lifeStage } from "../../shared/pki/age.ts";
 import { generateKeyPem, spkiOfKeyPem } from "../../shared/pki/key.ts";
 import { hubServerTemplate } from "../../shared/pki/template.ts";
+import type { Problem } from "../../shared/result.ts";
+import type { IssuingCaState } from "./certificate-issuer.ts";
 import type { FleetBundle } from "./fleet-bundle.ts";
 import type { RootEntry, RootKind } from "./fleet-file.ts";
-import type { RootSources } from "./root.ts";
+import { signingOf, type RootSources } from "./root.ts";
 
 /** SPIRE #7199: a CA that was about to end was put to use, and what it signed was born expired. */
 export const fewestClusterCaLives = 3;
@@ -15,6 +19,10 @@ export interface RootCustody {
   prepare(kind: RootKind, ttlMs: number): Promise<RootEntry>;
   /** Why a prepared root cannot be trusted yet; empty: it can. */
   problemOf(id: string, clusterCaTtlMs: number): Promise<string>;
+  /** What is wrong with the root that signs: its key does not, or its issuing CA is not renewed. Also renews that when it is due. */
+  signingProblems(): Promise<readonly Problem[]>;
+  /** Between 0 and 1; 0 where the root itself signs. */
+  issuingCaLifeOver(): number;
   /** Takes away the key of a root that a rotation has removed. Asking again is no mistake: a crash may come in between. */
   removeFormer(): Promise<void>;
 }
@@ -48,6 +56,20 @@ export function rootCustody({ sources, bundle, clock }: CustodyDeps): RootCustod
       }
       return trial(bundle.file().fleetDomain, await issuerOrReason(sources, entry, facts), clock.now());
     },
+    signingProblems: async () => {
+      const { issuer } = signingOf(bundle.roots());
+      if (issuer === undefined) return [];
+      const reason = await trial(bundle.file().fleetDomain, issuer, clock.now()).catch((error: unknown) =>
+        causeChain(error).join(": "),
+      );
+      const away =
+        reason === "" ? [] : [{ code: "ISTHMUS_SIGNER_AWAY", message: `the fleet's key does not sign: ${reason}` }];
+      return [...away, ...issuingCaProblems(issuer.issuingCa?.(), clock.now())];
+    },
+    issuingCaLifeOver: () => {
+      const state = signingOf(bundle.roots()).issuer?.issuingCa?.();
+      return state === undefined ? 0 : lifeOver(state.validity, clock.now());
+    },
     removeFormer: async () => {
       const { lastRotation, roots, rotation } = bundle.file();
       if (lastRotation === undefined) return;
@@ -58,6 +80,19 @@ export function rootCustody({ sources, bundle, clock }: CustodyDeps): RootCustod
       for (const source of Object.values(sources)) await source.remove(former);
     },
   };
+}
+
+/** What renews itself is due at half of its life, with a failure; what a person renews is told of from there on. */
+function issuingCaProblems(state: IssuingCaState | undefined, nowMs: number): readonly Problem[] {
+  if (state === undefined) return [];
+  const { validity, renewsItself, failure } = state;
+  const end = `it ends at ${new Date(validity.notAfterMs).toISOString()}`;
+  if (failure !== undefined)
+    return [{ code: "ISTHMUS_ISSUER_RENEWAL", message: `the issuing CA is not renewed, ${end}: ${failure}` }];
+  const stage = lifeStage(validity, nowMs, renewsItself);
+  if (stage === "fresh") return [];
+  const message = `half of the issuing CA's life or more is over, ${end}; sign its request anew: isthmus root request`;
+  return [{ code: "ISTHMUS_CERTIFICATE_AGING", message }];
 }
 
 type IssuerOrReason = Awaited<ReturnType<RootSources[RootKind]["issuer"]>> | string;

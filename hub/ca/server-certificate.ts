@@ -12,7 +12,7 @@ import { signingOf, type Root } from "./root.ts";
 import { fileExists, readSecretFile, writeSecretFile } from "../../shared/pki/secret-file.ts";
 
 /** Long enough to survive a hub switched off over holidays; agents go by the roots, so its length weakens nothing. */
-const ttlMs = 90 * 24 * 3_600_000;
+export const defaultServerTtlMs = 90 * 24 * 3_600_000;
 
 export interface ServerIdentity {
   readonly keyPem: string;
@@ -27,6 +27,7 @@ export interface ServerCertificateDeps {
   readonly fleet: FleetDomain;
   readonly names: ServerNames;
   readonly keyPem: string;
+  readonly ttlMs: number;
 }
 
 /**
@@ -56,7 +57,7 @@ async function issueServer(deps: ServerCertificateDeps, root: Root, nowMs: numbe
   const issued = await root.issuer.issue({
     spkiDer,
     nowMs,
-    ttlMs,
+    ttlMs: deps.ttlMs,
     template: (validity) => hubServerTemplate(deps.fleet, deps.names, validity),
   });
   if (!issued.ok) throw new Error(`the hub's certificate was not issued: ${JSON.stringify(issued.error)}`);

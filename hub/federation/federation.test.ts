@@ -65,7 +65,7 @@ describe("the SPIFFE bundle of a fleet", () => {
     expect(JSON.parse(text)).not.toHaveProperty("keys.0.kid");
     const read = parseSpiffeBundle(text);
     if (!read.ok) throw new Error("refused");
-    expect(formatSpiffeBundle(read.value.sequence, read.value.rootsDer).trim()).toBe(
+    expect(formatSpiffeBundle(read.value.sequence, read.value.rootsDer, 300).trim()).toBe(
       JSON.stringify(JSON.parse(text), null, 2),
     );
   });

@@ -16,6 +16,8 @@ export interface FederationDeps {
   readonly clock: Clock;
   readonly log: Log;
   readonly bundleChanged: () => void;
+  /** How often others are asked to read this fleet's bundle. */
+  readonly refreshMs: number;
   readonly fetch?: (target: FetchTarget) => Promise<SpiffeBundle>;
 }
 
@@ -41,7 +43,7 @@ export class Federation {
   /** Of this fleet, as its endpoint states it. */
   ownBundle(): string {
     const { sequence, rootsDer } = this.#deps.authority.bundle();
-    return formatSpiffeBundle(sequence, rootsDer);
+    return formatSpiffeBundle(sequence, rootsDer, Math.round(this.#deps.refreshMs / 1000));
   }
 
   overview(): unknown {

@@ -4,7 +4,7 @@ import { createPublicKey, X509Certificate } from "node:crypto";
 import { ok, rejected, type Result } from "../../shared/result.ts";
 
 /** Section 4.1.3: how often a consumer should ask. */
-export const refreshHintS = 300;
+const defaultHintS = 300;
 const maxRoots = 32;
 const maxText = 1024 * 1024;
 
@@ -14,20 +14,20 @@ export interface SpiffeBundle {
   readonly rootsDer: readonly Uint8Array[];
 }
 
-export function formatSpiffeBundle(sequence: number, rootsDer: readonly Uint8Array[]): string {
+export function formatSpiffeBundle(sequence: number, rootsDer: readonly Uint8Array[], hintS: number): string {
   const keys = rootsDer.map((der) => {
     const jwk = new X509Certificate(der).publicKey.export({ format: "jwk" });
     // 4.2.2: the certificate is in x5c, alone; no kid
     return { ...jwk, use: "x509-svid", x5c: [Buffer.from(der).toString("base64")] };
   });
-  return `${JSON.stringify({ keys, spiffe_sequence: sequence, spiffe_refresh_hint: refreshHintS }, null, 2)}\n`;
+  return `${JSON.stringify({ keys, spiffe_sequence: sequence, spiffe_refresh_hint: hintS }, null, 2)}\n`;
 }
 
 export function parseSpiffeBundle(text: string): Result<SpiffeBundle> {
   const refuse = (why: string) => rejected("ISTHMUS_FOREIGN_BUNDLE", `not a SPIFFE bundle: ${why}`);
   if (text.length > maxText) return refuse(`it is larger than ${maxText} characters`);
   const document = parseJson(text);
-  const { keys, spiffe_sequence: sequence = 0, spiffe_refresh_hint: hint = refreshHintS } = document ?? {};
+  const { keys, spiffe_sequence: sequence = 0, spiffe_refresh_hint: hint = defaultHintS } = document ?? {};
   if (!Array.isArray(keys)) return refuse("it has no list of keys");
   if (!isCount(sequence) || !isCount(hint)) return refuse("sequence or refresh hint is no whole number");
   const ours = (keys as readonly unknown[]).filter(isX509Key); // JWT keys and those of later versions are not for us (4.2.1)

@@ -1,6 +1,10 @@
 // The root is rotated on three sites while they call each other: whole, with the hub killed on the way, and taken back. The bench
 // `rotation` plays every case at full load; these rows say that it works.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { startVault } from "../../hub/ca/testing/vault-stand-in.ts";
 import { silentProgress } from "../../shared/progress.ts";
 import { bringUpSites, type SiteFleet } from "../sites/site-fleet.ts";
 import { hubLifetimes, siteLifetimes } from "../stage/rotation-lifetimes.ts";
@@ -70,6 +74,30 @@ describe("no request is lost, and no pod restarted, when the root", () => {
     async () => {
       expectNoLoss(await stage.during(() => stage.isthmus("rotate", "root", "--emergency", "--wait")));
       expect(await rootOf()).toHaveLength(1);
+    },
+    ROTATION_MS,
+  );
+
+  test(
+    "moves to Vault, and everybody is below an issuing CA of the hub",
+    async () => {
+      const folder = await mkdtemp(join(tmpdir(), "isthmus-vault-"));
+      const vault = await startVault(fleet.hub.dataDir, folder);
+      try {
+        expectNoLoss(await stage.during(() => stage.isthmus("rotate", "root", "--to", "vault", "--wait")));
+        const { roots, members } = await stage.trust();
+        expect(roots.map(({ kind, state }) => [kind, state])).toEqual([["vault", "signing"]]);
+        const agents = members.flatMap((member) => member.agents);
+        expect(agents).toHaveLength(3);
+        for (const { proxies, roots: held } of agents) {
+          expect(proxies).toBeGreaterThan(0);
+          expect(held).toMatchObject([{ trustedBy: proxies, usedBy: proxies, provenBy: proxies, clusterCa: true }]);
+        }
+        expect(vault.signed()).toBe(1);
+      } finally {
+        await vault.close();
+        await rm(folder, { recursive: true });
+      }
     },
     ROTATION_MS,
   );

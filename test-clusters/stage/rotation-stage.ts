@@ -21,7 +21,13 @@ export type Step = "prepared" | "trusted" | "signing" | "retiring" | "revoked" |
 
 /** `isthmus trust -o json`, as far as it is read here. */
 export interface Trust {
-  readonly roots: readonly { readonly id: string; readonly state: string }[];
+  readonly roots: readonly { readonly id: string; readonly state: string; readonly kind: string }[];
+  readonly members: readonly {
+    readonly agents: readonly {
+      readonly proxies: number;
+      readonly roots: readonly Readonly<Record<string, unknown>>[];
+    }[];
+  }[];
   readonly rotation?: {
     readonly to: string;
     readonly step: Step;
