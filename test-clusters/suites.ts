@@ -31,7 +31,7 @@ export const suites: readonly Suite[] = [
     name: "sites",
     about:
       "the rows of core that need no kubelet, and what only a site can do wrong, on three sites; as root with redirects",
-    files: ["core.e2e.ts", "explain.e2e.ts", "metrics.e2e.ts", "faults.e2e.ts", "sites.e2e.ts"],
+    files: ["core.e2e.ts", "command-line.e2e.ts", "explain.e2e.ts", "metrics.e2e.ts", "faults.e2e.ts", "sites.e2e.ts"],
     budgetMinutes: 5,
     fleet: "sites",
     needsRoot: false,
@@ -76,6 +76,7 @@ export const suites: readonly Suite[] = [
     about: "every capability once, faults of whole clusters, a site among them; then which permissions all that used",
     files: [
       "core.e2e.ts",
+      "command-line.e2e.ts",
       "explain.e2e.ts",
       "metrics.e2e.ts",
       "faults.e2e.ts",

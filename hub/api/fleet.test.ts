@@ -2,7 +2,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { rm } from "node:fs/promises";
 import { systemClock } from "../../shared/clock.ts";
-import { readFleetError } from "../../shared/grpc/fleet-status.ts";
 import type { WatchEvent, WireRecord } from "../../shared/grpc/fleet-messages.ts";
 import { parseClusterName } from "../../shared/ids.ts";
 import { generateKeyPem } from "../../shared/pki/key.ts";
@@ -11,6 +10,7 @@ import { openAuthority } from "../ca/authority.ts";
 import {
   anonymousClient,
   clientOf,
+  codeOf,
   joinAgent,
   joinRequest,
   makeDataDir,
@@ -31,13 +31,6 @@ afterAll(() => hub.stop());
 
 function capacity(cluster: string, name: string, ready = 1): WireRecord {
   return { cluster, kind: "capacity", capacity: { namespace: "shop", name, ports: [{ port: 80, ready, total: 9 }] } };
-}
-
-async function codeOf(call: Promise<unknown>): Promise<string> {
-  return call.then(
-    () => "no error",
-    (error: unknown) => readFleetError(error).code,
-  );
 }
 
 const isSynced = (event: WatchEvent) => event.event === "synced";

@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { TrustBundle } from "../../shared/pki/bundle.ts";
 import { isBundleSigned } from "../../shared/pki/bundle-signature.ts";
-import { readFleetError } from "../../shared/grpc/fleet-status.ts";
 import type { WatchEvent, WireRecord } from "../../shared/grpc/fleet-messages.ts";
 import { auditFileName } from "../audit/log.ts";
 import {
   anonymousClient,
   clientOf,
+  codeOf,
   joinAgent,
   joinRequest,
   makeDataDir,
@@ -26,13 +26,6 @@ beforeAll(async () => {
   hub = await startTestHub();
 }, 180_000);
 afterAll(() => hub.stop());
-
-async function codeOf(call: Promise<unknown>): Promise<string> {
-  return call.then(
-    () => "no error",
-    (error: unknown) => readFleetError(error).code,
-  );
-}
 
 const change = (cluster: string, verb: string) => hub.operator("POST", `/v1/members/${cluster}/${verb}`);
 const token = async (cluster: string, body: object = {}) => hub.operator("POST", "/v1/tokens", { cluster, ...body });

@@ -4,7 +4,6 @@ import { Redis } from "ioredis";
 import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readFleetError } from "../../shared/grpc/fleet-status.ts";
 import { parseJoinToken } from "../../shared/join-token.ts";
 import { bundleStatement, type TrustBundle } from "../../shared/pki/bundle.ts";
 import { isBundleSigned } from "../../shared/pki/bundle-signature.ts";
@@ -12,6 +11,7 @@ import { spkiOfKeyPem, spkiPin } from "../../shared/pki/key.ts";
 import {
   anonymousClient,
   clientOf,
+  codeOf,
   joinAgent,
   joinRequest,
   newKeys,
@@ -44,13 +44,6 @@ afterAll(async () => {
   redis.disconnect();
   await hub.stop();
 });
-
-async function codeOf(call: Promise<unknown>): Promise<string> {
-  return call.then(
-    () => "no error",
-    (error: unknown) => readFleetError(error).code,
-  );
-}
 
 /** "no error" when the hub takes the agent's calls. */
 async function standing(agent: TestAgent): Promise<string> {

@@ -14,6 +14,7 @@ import type {
   WatchRequest,
 } from "../../shared/grpc/fleet-messages.ts";
 import { createFleetClient, type FleetClient } from "../../shared/grpc/fleet-service.ts";
+import { readFleetError } from "../../shared/grpc/fleet-status.ts";
 import { parseFleetDomain } from "../../shared/ids.ts";
 import { parseJoinToken } from "../../shared/join-token.ts";
 import { generateKeyPem } from "../../shared/pki/key.ts";
@@ -213,4 +214,12 @@ export function publish(agent: TestAgent, session = "session-1", startedAtMs = D
     },
     finish: () => stream.end(),
   };
+}
+
+/** The code that a call is refused with; "no error" when it is not. */
+export function codeOf(call: Promise<unknown>): Promise<string> {
+  return call.then(
+    () => "no error",
+    (error: unknown) => readFleetError(error).code,
+  );
 }

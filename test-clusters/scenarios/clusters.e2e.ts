@@ -7,13 +7,13 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { stringify } from "yaml";
 import { buildImages } from "../../deploy/images.ts";
 import { downFleet, openFleet, upFleet, type Cluster, type Fleet } from "../fleet.ts";
 import { until } from "../stage/until.ts";
 import { silentProgress } from "../../shared/progress.ts";
 import { readRecord } from "../run/record.ts";
 import { fixedFoldersPresent, tracesOf } from "../run/traces.ts";
+import { balancerOf, fetchFrom, webObjects } from "./clusters/web-pod.ts";
 
 /** The bar is 45 s on an idle machine; a test on a busy one asserts three times that. */
 const WARM_START_MS = 3 * 45_000;
@@ -49,45 +49,6 @@ function clustersCommand(
     child.stdout.resume();
     child.on("error", reject);
     child.on("close", (status) => resolve({ status, stderr }));
-  });
-}
-
-const server = `require("http").createServer((q, s) => s.end(process.env.WHO)).listen(8080)`;
-const node = "/usr/local/bin/node";
-
-function webObjects(image: string, who: string): string {
-  const selector = { app: "web" };
-  const service = (name: string, type: string) => ({
-    apiVersion: "v1",
-    kind: "Service",
-    metadata: { name },
-    spec: { type, selector, ports: [{ port: 80, targetPort: 8080 }] },
-  });
-  const pod = {
-    apiVersion: "v1",
-    kind: "Pod",
-    metadata: { name: "web-pod", labels: selector },
-    spec: {
-      terminationGracePeriodSeconds: 1,
-      containers: [{ name: "web", image, command: [node, "-e", server], env: [{ name: "WHO", value: who }] }],
-    },
-  };
-  return [pod, service("web", "LoadBalancer"), service("isthmus-far", "ClusterIP")]
-    .map((o) => stringify(o))
-    .join("---\n");
-}
-
-/** The body a pod of the cluster gets from the address, or the code of the error. */
-async function fetchFrom(cluster: Cluster, url: string, timeoutMs = 15_000): Promise<string> {
-  const program = `fetch(${JSON.stringify(url)}, { signal: AbortSignal.timeout(${timeoutMs}) })
-    .then((r) => r.text(), (e) => e.cause?.code ?? e.name).then((t) => process.stdout.write(t, () => process.exit()))`;
-  return cluster.kubectl(["exec", "web-pod", "--", node, "-e", program]);
-}
-
-async function balancerOf(cluster: Cluster): Promise<string> {
-  return until(`a load balancer address in ${cluster.name}`, 60_000, async () => {
-    const ip = await cluster.kubectl(["get", "service", "web", "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}"]);
-    return ip === "" ? undefined : ip;
   });
 }
 
