@@ -141,6 +141,13 @@ describe("a trust report", () => {
     ]);
   });
 
+  it("does not mind that another fleet is verified by other roots", () => {
+    const foreign = [roots("foreign-roots|beta.mesh", fresh.pem), roots("foreign-callers|80|beta.mesh", fresh.pem)];
+    const report = reportOf([proxy([roots("roots", old.pem), ...foreign, svid(old)], true)]);
+    expect(useOf(report, old)).toEqual([1, 1, 1]);
+    expect(useOf(report, fresh)).toEqual([0, 0, 0]);
+  });
+
   it("names a root that a proxy still trusts after it has left the bundle", () => {
     const stale = proxy([roots("roots", old.pem + fresh.pem), svid(fresh)], true);
     const report = reportOf([stale], { rootsDer: [fresh.der], verifiedBy: () => fresh.root });

@@ -8,6 +8,7 @@ import { parseChainPem } from "../shared/pki/pem.ts";
 import { decodeJson } from "../shared/wire.ts";
 import type { AdsStream } from "./ads/stream.ts";
 import type { PodInput } from "./ir/inputs.ts";
+import { parseName } from "./xds/names.ts";
 import { typeUrls, type EncodedResource } from "./xds/resource.ts";
 import { pendingOf } from "./xds/subscription.ts";
 
@@ -109,7 +110,8 @@ const secretsBySet = new WeakMap<
 function secretsOf(base: ReadonlyMap<string, EncodedResource>, rootsDer: readonly Uint8Array[]): Secrets {
   const known = secretsBySet.get(base);
   if (known?.rootsDer === rootsDer) return known.secrets;
-  const facts = [...base.values()].map(readSecret);
+  // another fleet's roots are none of ours, and no rotation of ours changes them
+  const facts = [...base.values()].filter(({ name }) => !isForeign(name)).map(readSecret);
   const sets = facts.flatMap(({ roots }) => (roots === undefined ? [] : [roots]));
   const [first = [], ...others] = sets;
   const trusted = new Set(first.filter((root) => others.every((set) => set.includes(root))));
@@ -118,6 +120,11 @@ function secretsOf(base: ReadonlyMap<string, EncodedResource>, rootsDer: readonl
   const secrets = { trusted, root: rootDer === undefined ? "" : certificateFingerprint(rootDer) };
   secretsBySet.set(base, { rootsDer, secrets });
   return secrets;
+}
+
+function isForeign(secret: string): boolean {
+  const name = parseName(secret);
+  return name.ok && "fleet" in name.value;
 }
 
 interface SecretJson {

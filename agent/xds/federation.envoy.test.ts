@@ -13,11 +13,11 @@ import type { Shown } from "../../shared/pki/testing/wrong-certificates.ts";
 import { foreignAlpn, meshAlpn } from "./tls.ts";
 import { BoundMember } from "./testing/bound-member.ts";
 import { eventually, findEnvoy, start, type Running } from "./testing/envoy.ts";
-import { asCaller } from "./testing/tls-caller.ts";
+import { asCaller, greetingFor } from "./testing/tls-caller.ts";
 
 const ground = await ownGround();
 const CART = `${ground.net}.32.0`;
-const APPLICATION = await ground.port();
+const [APPLICATION, MAIL] = [await ground.port(), await ground.port()];
 const [acme, beta] = ["acme.mesh" as FleetDomain, "beta.mesh" as FleetDomain];
 const east = "east" as ClusterName;
 
@@ -54,7 +54,7 @@ describe.skipIf(envoy === "")("a server that another fleet may call", () => {
   let dir = "";
   let [ours, theirs, third]: TestFleet[] = [];
   let cart: BoundMember;
-  let application: Running;
+  let [application, mail]: Running[] = [];
 
   beforeAll(async () => {
     dir = mkdtempSync(join(tmpdir(), "isthmus-federation-"));
@@ -70,7 +70,10 @@ describe.skipIf(envoy === "")("a server that another fleet may call", () => {
       keyPem: leaf.keyPem,
     };
     const bound = {
-      applications: [{ port: 8080, address: "127.0.0.1", applicationPort: APPLICATION }],
+      applications: [
+        { port: 8080, address: "127.0.0.1", applicationPort: APPLICATION },
+        { port: 9000, address: "127.0.0.1", applicationPort: MAIL },
+      ],
       inboundAddresses: [CART],
       httpProxy: { address: CART, port: 15001 },
       loopback: { rangeStart: `${ground.net}.0.0`, blockStart: CART },
@@ -80,7 +83,9 @@ describe.skipIf(envoy === "")("a server that another fleet may call", () => {
     const fleets = [{ fleetDomain: beta, rootsPem: certificatePem(theirs.root.der) }];
     cart.configure(`
 foreignFleets: ${JSON.stringify(fleets)}
-grants: [{ name: web, from: [east/shop/web, east.beta.mesh/shop/web], to: shop/cart }]
+grants:
+  - { name: web, from: [east/shop/web, east.beta.mesh/shop/web], to: shop/cart }
+  - { name: mail, from: [east/shop/mail, east.beta.mesh/shop/mail], to: shop/cart, ports: [9000], http: [], tcp: true }
 `);
     application = start([
       process.execPath,
@@ -88,14 +93,20 @@ grants: [{ name: web, from: [east/shop/web, east.beta.mesh/shop/web], to: shop/c
       String(APPLICATION),
       "cart",
     ]);
-    await eventually("the application listens", () =>
-      Promise.resolve(application.log().includes("listening") || undefined),
+    mail = start([
+      process.execPath,
+      join(import.meta.dirname, "testing", "tcp-application.mjs"),
+      String(MAIL),
+      "220 hello",
+    ]);
+    await eventually("the applications listen", () =>
+      Promise.resolve([application, mail].every((each) => each?.log().includes("listening")) || undefined),
     );
     await cart.startProxy();
   });
 
   afterAll(async () => {
-    await Promise.all([cart.proxy, application].filter((each) => each !== undefined).map((each) => each.stop()));
+    await Promise.all([cart.proxy, application, mail].filter((each) => each !== undefined).map((each) => each.stop()));
     rmSync(dir, { recursive: true, force: true });
   });
 
@@ -111,6 +122,21 @@ grants: [{ name: web, from: [east/shop/web, east.beta.mesh/shop/web], to: shop/c
 
   it("refuses, with 403, an account of the other fleet that no TrafficTarget names", async () => {
     expect((await asCaller(await workloadOf(theirs!.ca, "east.beta.mesh", "probe"), foreign)).status).toBe(403);
+  });
+
+  it("is greeted by a server that speaks first only when it is granted, whichever its fleet", async () => {
+    const greeting = async (ca: TestCa, domain: string, account: string, alpn: string) =>
+      greetingFor(await workloadOf(ca, domain, account), { ...at(alpn), port: 9000 });
+    const beta0 = (account: string) => greeting(theirs!.ca, "east.beta.mesh", account, foreignAlpn(beta));
+    const acme0 = (account: string) => greeting(ours!.ca, "east.acme.mesh", account, meshAlpn);
+    expect(await beta0("mail")).toContain("220 hello");
+    expect(await acme0("mail")).toContain("220 hello");
+    for (const account of ["web", "probe"]) {
+      expect(await beta0(account), `beta ${account}`).toBe("");
+      expect(await acme0(account), `acme ${account}`).toBe("");
+    }
+    // the fleet's domain itself grants nobody of the other one
+    expect(await greeting(theirs!.ca, "east.beta.mesh", "mail", meshAlpn)).toBe("");
   });
 
   it("takes neither fleet's certificate at the other one's door", async () => {

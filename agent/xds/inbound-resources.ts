@@ -22,14 +22,18 @@ function localProtocols(http: boolean, permissive: boolean): readonly LocalProto
   return permissive ? ["h1", "h2", "same"] : ["h1", "h2"];
 }
 
-/** Of ports that carry raw TCP: who may connect at all. Where everybody may, the fleet's roots say it. */
-function callersSecrets({ ports, policy }: InboundInput, rootsPem: string): readonly JsonMessage[] {
+/** Of ports that carry raw TCP: who may connect at all, of each fleet. Where everybody may, the fleet's roots say it. */
+function callersSecrets({ ports, policy }: InboundInput, { rootsPem, fleets }: InboundTrust): readonly JsonMessage[] {
   if (policy.permissive) return [];
   return ports
     .filter(({ protocol }) => !isHttp(protocol))
-    .map(({ port }) => {
+    .flatMap(({ port }) => {
       const sources = policy.grants.filter((grant) => opensTcp(grant, port)).flatMap((grant) => grant.sources);
-      return callersSecret(formatName({ kind: "callers", port }), sources, { ...policy, rootsPem });
+      const others = fleets.map(({ fleetDomain: fleet, rootsPem: theirsPem }) => {
+        const input = { fleet, own: policy.fleet, rootsPem: theirsPem, revoked: [] };
+        return callersSecret(formatName({ kind: "foreign-callers", port, fleet }), sources, input);
+      });
+      return [callersSecret(formatName({ kind: "callers", port }), sources, { ...policy, rootsPem }), ...others];
     });
 }
 
@@ -62,7 +66,10 @@ function messagesOf(
   const input = { ports, policy };
   const undeclaredToo = policy.permissive && bound === undefined;
   return {
-    sds: [...callersSecrets(input, rootsPem), ...(ports.length === 0 ? [] : fleets.map(foreignRootsSecret))],
+    sds: [
+      ...callersSecrets(input, { rootsPem, fleets }),
+      ...(ports.length === 0 ? [] : fleets.map(foreignRootsSecret)),
+    ],
     lds: bound === undefined ? [inboundListener(input)] : boundInboundListeners(bound, input),
     rds: http.flatMap((port) => [
       bound?.unready === true ? unreadyRoutes(port.port, policy) : inboundRoutes(port, policy),

@@ -57,13 +57,14 @@ interface Entry {
   readonly tls: JsonMessage;
 }
 
-/** `callers`: the secret that says which of our own fleet may connect. */
-function entriesOf(port: number, foreign: readonly string[], callers: string = fixedNames.roots): readonly Entry[] {
+/** `byGrant`: only granted accounts may connect at all; else whoever is of the fleet may, and policy is asked afterwards. */
+function entriesOf(port: number, foreign: readonly string[], byGrant: boolean): readonly Entry[] {
+  const callers = byGrant ? formatName({ kind: "callers", port }) : fixedNames.roots;
   const own = { chain: formatName({ kind: "inbound", port }), alpn: meshAlpn, tls: downstreamTls([meshAlpn], callers) };
   const others = foreign.map((fleet) => {
-    const roots = formatName({ kind: "foreign-roots", fleet });
+    const trusted = formatName(byGrant ? { kind: "foreign-callers", port, fleet } : { kind: "foreign-roots", fleet });
     const alpn = foreignAlpn(fleet);
-    return { chain: formatName({ kind: "inbound-foreign", port, fleet }), alpn, tls: downstreamTls([alpn], roots) };
+    return { chain: formatName({ kind: "inbound-foreign", port, fleet }), alpn, tls: downstreamTls([alpn], trusted) };
   });
   return [own, ...others];
 }
@@ -84,7 +85,7 @@ function httpChains(port: number, { foreign }: Policy): readonly JsonMessage[] {
     extra: { ...callerIdentity, local_reply_config: localReplies },
   });
   return [
-    ...entriesOf(port, foreign).map((entry) => meshChain(port, entry, [manager])),
+    ...entriesOf(port, foreign, false).map((entry) => meshChain(port, entry, [manager])),
     {
       name: plaintext,
       filter_chain_match: { destination_port: port },
@@ -104,8 +105,7 @@ function httpChains(port: number, { foreign }: Policy): readonly JsonMessage[] {
 function tcpChains(port: number, policy: Policy): readonly JsonMessage[] {
   const application = tcpProxy("inbound", formatName({ kind: "application", port, protocol: "tcp" }));
   const filters = [...tcpPolicyFilters(policy, port), application];
-  const callers = policy.permissive ? fixedNames.roots : formatName({ kind: "callers", port });
-  const mesh = entriesOf(port, policy.foreign, callers).map((entry) => meshChain(port, entry, filters));
+  const mesh = entriesOf(port, policy.foreign, !policy.permissive).map((entry) => meshChain(port, entry, filters));
   if (!policy.permissive) return mesh;
   const name = formatName({ kind: "inbound-plaintext", port });
   return [...mesh, { name, filter_chain_match: { destination_port: port }, filters: [application] }];

@@ -25,7 +25,7 @@ const anyName: fc.Arbitrary<ResourceName> = fc.oneof(
     protocol: fc.constantFrom("h1" as const, "h2" as const, "same" as const, "tcp" as const),
   }),
   fc.record({ kind: fc.constantFrom("bound-inbound" as const, "bound-outbound" as const), address: part, port }),
-  fc.record({ kind: fc.constant("inbound-foreign" as const), port, fleet: part }),
+  fc.record({ kind: fc.constantFrom("inbound-foreign" as const, "foreign-callers" as const), port, fleet: part }),
   fc.record({ kind: fc.constant("foreign-roots" as const), fleet: part }),
   fc.record({ kind: fc.constant("export" as const), ...exported }),
   fc.record({ kind: fc.constant("export-chain" as const), ...exported, peer: part }),

@@ -23,7 +23,7 @@ type ServicePortKind = (typeof servicePortKinds)[number];
 export type ResourceName =
   | ({ readonly kind: ServicePortKind } & ServicePortName)
   | { readonly kind: "inbound" | "inbound-plaintext" | "callers"; readonly port: number }
-  | { readonly kind: "inbound-foreign"; readonly port: number; readonly fleet: string }
+  | { readonly kind: "inbound-foreign" | "foreign-callers"; readonly port: number; readonly fleet: string }
   | { readonly kind: "foreign-roots"; readonly fleet: string }
   | { readonly kind: "application"; readonly port: number; readonly protocol: LocalProtocol }
   | { readonly kind: "bound-inbound" | "bound-outbound"; readonly address: string; readonly port: number }
@@ -128,8 +128,9 @@ function parseLocal(
 /** Names of other fleets, and nothing else. */
 function parseForeign(kind: string, [first, second]: Parts): ResourceName | undefined {
   if (kind === "foreign-roots") return first === undefined ? undefined : { kind, fleet: first };
-  const port = kind === "inbound-foreign" ? parsePort(first) : undefined;
-  return port === undefined || second === undefined ? undefined : { kind: "inbound-foreign", port, fleet: second };
+  if (kind !== "inbound-foreign" && kind !== "foreign-callers") return undefined;
+  const port = parsePort(first);
+  return port === undefined || second === undefined ? undefined : { kind, port, fleet: second };
 }
 
 function parseBound(kind: "bound-inbound" | "bound-outbound", [address, last]: Parts): ResourceName | undefined {

@@ -28,6 +28,8 @@ export interface CallersInput {
   readonly rootsPem: string;
   readonly fleet: FleetDomain;
   readonly revoked: readonly string[];
+  /** The fleet that this proxy is of, where `fleet` is another one. */
+  readonly own?: FleetDomain;
 }
 
 /** Who may connect to a server at all. A revoked member is refused in the handshake, and no other connection notices. */
@@ -42,10 +44,10 @@ export function rootsSecret({ rootsPem, fleet, revoked }: CallersInput): JsonMes
   };
 }
 
-function accountMatcher(source: SourceIr, { fleet, revoked }: CallersInput): readonly JsonMessage[] {
+function accountMatcher(source: SourceIr, { fleet, revoked, own = fleet }: CallersInput): readonly JsonMessage[] {
   const { cluster, namespace, serviceAccount } = source;
   // an account of another fleet comes in by another chain: here its member's name would be one of ours
-  if (source.fleet !== undefined) return [];
+  if ((source.fleet ?? own) !== fleet) return [];
   if (cluster === "*") return [{ safe_regex: { regex: trustedAccountRegex(source, fleet, revoked) } }];
   // sources hold cluster names that the IR has parsed
   const trustDomain = trustDomainOf(cluster as ClusterName, fleet);

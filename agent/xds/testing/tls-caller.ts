@@ -21,6 +21,20 @@ export function materialOf({ leaf, issuers }: Shown): { readonly key: string; re
   return { key: leaf.keyPem, cert: chainPem([leaf.der, ...issuers.map(({ der }) => der)]) };
 }
 
+/** Connects, sends nothing, and waits for what the server says first; "": the server closed, or refused, before it said anything. */
+export function greetingFor(shown: Shown, { host, port, sni: servername, alpn }: TlsPlace): Promise<string> {
+  return new Promise((resolve) => {
+    const options = { ...materialOf(shown), host, port, servername, ALPNProtocols: [alpn], rejectUnauthorized: false };
+    const socket = connect(options);
+    const done = (text: string) => {
+      socket.destroy();
+      resolve(text);
+    };
+    socket.setEncoding("utf8").once("data", done);
+    socket.once("error", () => done("")).once("close", () => done(""));
+  });
+}
+
 /** One HTTP/2 request; whoever answers is not verified, for who is refused is what counts. */
 export function asCaller(shown: Shown, { host, port, sni: servername, alpn }: TlsPlace): Promise<Heard> {
   return new Promise((resolve) => {
