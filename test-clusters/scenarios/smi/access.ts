@@ -1,21 +1,13 @@
 // TrafficTarget with HTTPRouteGroup and TCPRoute: one server, its callers, and one other member with a caller of the same name. Every row
 // asks on connections that were open before its change.
 import { expect } from "vitest";
-import type { Manifest, Scene } from "../../stage/fleet-under-test.ts";
+import type { Scene } from "../../stage/fleet-under-test.ts";
 import { until } from "../../stage/until.ts";
-import {
-  GRPC_PORT,
-  HTTP_PORT,
-  httpRouteGroup,
-  serviceExport,
-  TCP_PORT,
-  tcpRoute,
-  trafficTarget,
-  workload,
-  type HttpMatch,
-} from "../../stage/workload.ts";
+import { GRPC_PORT, HTTP_PORT, serviceExport, TCP_PORT, workload } from "../../stage/workload.ts";
 import type { Caller } from "../../traffic/caller.ts";
-import type { Area, AreaStage } from "./row.ts";
+import { pathTricks } from "./path-tricks.ts";
+import type { Area } from "./row.ts";
+import { only } from "./targets.ts";
 
 const namespace = "smi-access";
 const host = `server.${namespace}`;
@@ -33,50 +25,6 @@ async function deploy(scene: Scene): Promise<void> {
   ]);
   await Promise.all(["east", "north"].map((member) => scene.ready(member)));
 }
-
-interface Target {
-  readonly name: string;
-  readonly http?: readonly HttpMatch[];
-  /** Names of matches; none: all of the group. */
-  readonly matches?: readonly string[];
-  readonly tcp?: readonly number[];
-  readonly sourceClusters?: string;
-}
-
-/** One TrafficTarget from client to server with the routes that it names, under its own name. */
-function target({ name, http, matches, tcp, sourceClusters }: Target): readonly Manifest[] {
-  const group = { kind: "HTTPRouteGroup", name, ...(matches && { matches }) } as const;
-  const ports = { kind: "TCPRoute", name } as const;
-  const rules = [...(http === undefined ? [] : [group]), ...(tcp === undefined ? [] : [ports])];
-  const [rule = group] = rules;
-  const base = trafficTarget({
-    namespace,
-    name,
-    to: "server",
-    from: ["client"],
-    rule,
-    ...(sourceClusters && { sourceClusters }),
-  });
-  return [
-    ...(http === undefined ? [] : [httpRouteGroup(namespace, name, http)]),
-    ...(tcp === undefined ? [] : [tcpRoute(namespace, name, tcp)]),
-    { ...base, spec: { ...(base["spec"] as object), rules } },
-  ];
-}
-
-/** These targets and no other of this area. */
-async function only({ scene }: AreaStage, ...targets: readonly Target[]): Promise<void> {
-  const held = inForce.get(scene) ?? [];
-  await scene.apply("east", targets.flatMap(target));
-  const gone = held.filter((name) => !targets.some((one) => one.name === name));
-  await Promise.all(gone.map((name) => scene.remove("east", `traffictarget/${name}`)));
-  inForce.set(
-    scene,
-    targets.map(({ name }) => name),
-  );
-}
-
-const inForce = new WeakMap<Scene, readonly string[]>();
 
 interface Ask {
   readonly path?: string;
@@ -104,33 +52,6 @@ async function tcpEnd(caller: Caller): Promise<string> {
 }
 
 const anything = [{ name: "all" }];
-
-/** What must not become `/admin` on its way, or pose as `/public`. */
-const pathTricks = [
-  "/admin",
-  "/public/../admin",
-  "/public/./../admin",
-  "/public/..%2fadmin",
-  "/public/..%2Fadmin",
-  "/public/%2e%2e/admin",
-  "/public/%2e%2e%2fadmin",
-  "/public%2f..%2fadmin",
-  "/public/..%5cadmin",
-  "/public/..\\admin",
-  "/public//../../admin",
-  "//admin",
-  "///public/../admin",
-  "/./admin",
-  "/PUBLIC/a",
-  "/Public/a",
-  "/xpublic/a",
-  "/admin/public/",
-  "/admin?/public/",
-  "/admin#/public/",
-  "/admin;/public/",
-  "/%61dmin",
-  "/%2561dmin",
-];
 
 export const accessArea: Area = {
   name: "a TrafficTarget",
