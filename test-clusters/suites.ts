@@ -65,7 +65,7 @@ export const suites: readonly Suite[] = [
     name: "smi-pods",
     about:
       "the same rows of SMI on real pods, and those that need a kubelet or an API server: probes, Jobs, TrafficMetrics",
-    files: ["traffic-metrics.e2e.ts"],
+    files: ["smi.e2e.ts", "traffic-metrics.e2e.ts"],
     trafficMetrics: true,
     budgetMinutes: 8,
     fleet: "joined",

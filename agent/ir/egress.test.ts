@@ -8,6 +8,20 @@ describe("whether workloads may call what is no service of the mesh", () => {
   const rows = [
     { about: "yes by default", words: [], open: ["shop", "bank"] },
     { about: "no where the configuration says so", egress: false, words: [], open: [] },
+    { about: "as OSM's MeshConfig says, whatever the configuration does", config: false, words: [], open: [] },
+    {
+      about: "as OSM's MeshConfig says where it allows them",
+      egress: false,
+      config: true,
+      words: [],
+      open: ["shop", "bank"],
+    },
+    {
+      about: "as their Namespace says, whatever MeshConfig does",
+      config: false,
+      words: [says("bank", "true")],
+      open: ["bank"],
+    },
     { about: "no where their Namespace says so", words: [says("shop", "false")], open: ["bank"] },
     { about: "yes where their Namespace says so", egress: false, words: [says("shop", "true")], open: ["shop"] },
     { about: "as the agent's namespace says", words: [says(systemNamespace, "false")], open: [] },
@@ -18,10 +32,18 @@ describe("whether workloads may call what is no service of the mesh", () => {
     { about: "no where the word is a mistake", words: [says("shop", "yes")], open: ["bank"] },
   ];
 
-  it.each(rows)("$about", ({ egress, words, open }) => {
-    const given = egress === undefined ? {} : { egress };
+  it.each(rows)("$about", ({ egress, config, words, open }) => {
+    const meshConfig = { namespace: "osm-system", name: "osm-mesh-config" };
+    const meshConfigs = config === undefined ? [meshConfig] : [{ ...meshConfig, egress: config }];
+    const given = { meshConfigs, ...(egress === undefined ? {} : { egress }) };
     const built = buildEgress({ ...given, namespaceEgress: words, systemNamespace });
     expect(["shop", "bank"].filter((namespace) => allowsEgress(built, namespace))).toEqual(open);
+  });
+
+  it("is what the MeshConfig in the agent's namespace says, of several", () => {
+    const of = (namespace: string, egress: boolean) => ({ namespace, name: "osm-mesh-config", egress });
+    const built = buildEgress({ meshConfigs: [of("a", true), of(systemNamespace, false)], systemNamespace });
+    expect(allowsEgress(built, "shop")).toBe(false);
   });
 
   it("is told where it is a mistake", () => {

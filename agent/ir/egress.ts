@@ -4,6 +4,7 @@
 import type { Problem } from "../../shared/result.ts";
 import type { MeshInputs } from "./inputs.ts";
 import { namespaceSwitch, unreadableWords, type NamespaceSwitch } from "./namespace-switch.ts";
+import { compareText } from "./order.ts";
 import type { MeshIr } from "./types.ts";
 
 /** On a Namespace, for what is in it; on the agent's own namespace for the whole mesh of this member. */
@@ -15,10 +16,19 @@ export interface Egress {
   readonly problems: readonly Problem[];
 }
 
-export function buildEgress(inputs: Pick<MeshInputs, "egress" | "namespaceEgress" | "systemNamespace">): Egress {
-  const { egress = true, namespaceEgress = [], systemNamespace } = inputs;
+type EgressInputs = Pick<MeshInputs, "egress" | "namespaceEgress" | "systemNamespace" | "meshConfigs">;
+
+/** OSM's word, where there is one: it can be changed while the mesh runs, the configuration cannot. */
+function configured({ egress = true, meshConfigs = [], systemNamespace }: EgressInputs): boolean {
+  const [first] = [...meshConfigs].sort((a, b) => compareText(a.namespace, b.namespace));
+  const said = meshConfigs.find(({ namespace }) => namespace === systemNamespace) ?? first;
+  return said?.egress ?? egress;
+}
+
+export function buildEgress(inputs: EgressInputs): Egress {
+  const { namespaceEgress = [], systemNamespace } = inputs;
   const words = namespaceEgress.map(({ namespace, egress: word }) => ({ namespace, word }));
-  const built = namespaceSwitch(words, systemNamespace, egress);
+  const built = namespaceSwitch(words, systemNamespace, configured(inputs));
   const meaning = "nothing but services of the mesh can be called from it";
   return {
     ...(built.on && built.exceptions.length === 0 ? {} : { egress: built }),

@@ -174,6 +174,14 @@ export interface NamespaceEgressInput {
   readonly egress: string;
 }
 
+/** OSM's MeshConfig, as far as it means something here. */
+export interface MeshConfigInput {
+  readonly namespace: string;
+  readonly name: string;
+  /** `spec.traffic.enableEgress`; absent: it does not say. */
+  readonly egress?: boolean;
+}
+
 /** Names as their author wrote them; who reads them resolves them within the split's own namespace. */
 export interface TrafficSplitInput extends PolicyInput {
   readonly namespace: string;
@@ -202,6 +210,8 @@ export interface MeshInputs {
   readonly namespaceModes?: readonly NamespaceModeInput[];
   /** Whether workloads may call what is no service of the mesh, as the configuration says; Namespaces may say otherwise. Absent: they may. */
   readonly egress?: boolean;
+  /** Of several the one in the agent's namespace, else the first by namespace. Absent: there is none. */
+  readonly meshConfigs?: readonly MeshConfigInput[];
   /** Absent: none says anything. */
   readonly namespaceEgress?: readonly NamespaceEgressInput[];
   /** The agent's own: what it says of permissive mode and of egress is for the whole mesh. Absent: none does. */

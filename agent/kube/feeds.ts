@@ -9,6 +9,7 @@ import { runListWatch, type FeedState, type ListWatchOptions } from "./list-watc
 import { parseEndpointSlice } from "./parse/endpoint-slice.ts";
 import { parseGatewayService } from "./parse/gateway-service.ts";
 import { parseHttpRouteGroup } from "./parse/http-route-group.ts";
+import { parseMeshConfig } from "./parse/mesh-config.ts";
 import { labelName } from "./parse/metadata.ts";
 import { parseNamespace } from "./parse/namespace.ts";
 import { parsePod } from "./parse/pod.ts";
@@ -151,6 +152,7 @@ function makeStores(touch: (kind: string) => void) {
     tcpRoutes: policies("TCPRoute", parseTcpRoute),
     udpRoutes: policies("UDPRoute", parseTcpRoute),
     trafficSplits: policies("TrafficSplit", parseTrafficSplit),
+    meshConfigs: store("MeshConfig", parseMeshConfig),
     serviceAccounts: store("ServiceAccount", parseServiceAccount),
     trust: store("ConfigMap", parseTrustConfigMap),
     gateway: store("GatewayService", parseGatewayService),
@@ -187,6 +189,11 @@ function feedTable(names: FeedNames): readonly FeedRow[] {
     { kind: "TCPRoute", store: "tcpRoutes", options: { resources: resources.smi.TCPRoute } },
     { kind: "UDPRoute", store: "udpRoutes", options: { resources: resources.smi.UDPRoute } },
     { kind: "TrafficSplit", store: "trafficSplits", options: { resources: resources.smi.TrafficSplit } },
+    {
+      kind: "MeshConfig",
+      store: "meshConfigs",
+      options: { resources: [resources.meshConfigs, resources.meshConfigsAlpha1] },
+    },
     { kind: "ServiceAccount", store: "serviceAccounts", options: { resources: [resources.serviceAccounts] } },
     // by name: RBAC can then allow these ConfigMaps, and the one webhook, and no other
     {

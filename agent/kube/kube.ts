@@ -30,6 +30,7 @@ export type KubeInputs = Pick<
   | "meshNamespaces"
   | "namespaceModes"
   | "namespaceEgress"
+  | "meshConfigs"
   | "services"
   | "slices"
   | "pods"
@@ -133,6 +134,7 @@ function inputsOf(stores: Stores): () => KubeInputs {
     tcpRoutes: stores.tcpRoutes.records(),
     trafficSplits: stores.trafficSplits.records(),
     serviceAccounts: stores.serviceAccounts.records(),
+    meshConfigs: stores.meshConfigs.records(),
     udpRoutes: stores.udpRoutes.records(),
   });
 }

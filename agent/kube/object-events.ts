@@ -83,6 +83,7 @@ const tellable: ReadonlyMap<string, { readonly store: keyof Stores; readonly res
     ["ServiceExport", { store: "exports", resource: resources.serviceExports }],
     ["ServiceImport", { store: "imports", resource: resources.serviceImports }],
     ["Pod", { store: "pods", resource: resources.pods }],
+    ["MeshConfig", { store: "meshConfigs", resource: resources.meshConfigs }],
     ["Namespace", { store: "namespaces", resource: resources.namespaces }],
   ]);
 

@@ -39,6 +39,8 @@ export const customResourceDefinitions = grouped(
   "CustomResourceDefinition",
 );
 export const apiServices = grouped("apiregistration.k8s.io/v1", "apiservices", "APIService");
+export const meshConfigs = grouped("config.openservicemesh.io/v1alpha2", "meshconfigs", "MeshConfig");
+export const meshConfigsAlpha1 = grouped("config.openservicemesh.io/v1alpha1", "meshconfigs", "MeshConfig");
 export const serviceExports = grouped("multicluster.x-k8s.io/v1beta1", "serviceexports", "ServiceExport");
 export const serviceExportsAlpha = grouped("multicluster.x-k8s.io/v1alpha1", "serviceexports", "ServiceExport");
 export const serviceImports = grouped("multicluster.x-k8s.io/v1beta1", "serviceimports", "ServiceImport");

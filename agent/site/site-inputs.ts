@@ -81,6 +81,7 @@ export function siteInputs(state: SiteState, machine: Machine, last: PlatformInp
     httpRouteGroups: records.HTTPRouteGroup,
     tcpRoutes: records.TCPRoute,
     udpRoutes: records.UDPRoute,
+    meshConfigs: records.MeshConfig,
     trafficSplits: records.TrafficSplit,
     gatewayBind: machine.gatewayBind,
   };

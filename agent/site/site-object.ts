@@ -4,6 +4,7 @@ import { isObject, stringOf, fieldOf, type JsonObject } from "../kube/json.ts";
 import { parseEndpointSlice } from "../kube/parse/endpoint-slice.ts";
 import { readObject } from "../kube/parse/field-reader.ts";
 import { parseHttpRouteGroup } from "../kube/parse/http-route-group.ts";
+import { parseMeshConfig } from "../kube/parse/mesh-config.ts";
 import { readAnnotations, readName } from "../kube/parse/metadata.ts";
 import { parseServiceExport } from "../kube/parse/service-export.ts";
 import { parseService } from "../kube/parse/service.ts";
@@ -18,6 +19,7 @@ import { parseWorkload, type WorkloadManifest } from "./workload.ts";
 import type {
   ExportInput,
   HttpRouteGroupInput,
+  MeshConfigInput,
   ServiceInput,
   SliceInput,
   TcpRouteInput,
@@ -45,6 +47,7 @@ export interface SiteRecords {
   readonly TCPRoute: TcpRouteInput;
   readonly UDPRoute: TcpRouteInput;
   readonly TrafficSplit: TrafficSplitInput;
+  readonly MeshConfig: MeshConfigInput;
   readonly Workload: WorkloadManifest;
 }
 
@@ -68,6 +71,10 @@ const kinds: { readonly [K in SiteKind]: KindRow } = {
   TCPRoute: { apiVersions: apiVersionsOf("TCPRoute"), parse: parseTcpRoute },
   UDPRoute: { apiVersions: apiVersionsOf("UDPRoute"), parse: parseTcpRoute },
   TrafficSplit: { apiVersions: apiVersionsOf("TrafficSplit"), parse: parseTrafficSplit },
+  MeshConfig: {
+    apiVersions: ["config.openservicemesh.io/v1alpha2", "config.openservicemesh.io/v1alpha1"],
+    parse: parseMeshConfig,
+  },
   Workload: { apiVersions: ["isthmus.dev/v1alpha1"], parse: parseWorkload },
 };
 

@@ -25,6 +25,7 @@ export const noObjects: SiteObjects = {
     TCPRoute: [],
     UDPRoute: [],
     TrafficSplit: [],
+    MeshConfig: [],
     Workload: [],
   },
   problems: [],
@@ -51,6 +52,7 @@ export function collectObjects(files: readonly ManifestFile[], last: SiteObjects
     TCPRoute: of("TCPRoute"),
     UDPRoute: of("UDPRoute"),
     TrafficSplit: of("TrafficSplit"),
+    MeshConfig: of("MeshConfig"),
     Workload: of("Workload"),
   };
   return { records, problems, places };

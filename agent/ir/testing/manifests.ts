@@ -5,6 +5,7 @@ import type { Problem, Result } from "../../../shared/result.ts";
 import { fieldOf } from "../../kube/json.ts";
 import { parseEndpointSlice } from "../../kube/parse/endpoint-slice.ts";
 import { parseHttpRouteGroup } from "../../kube/parse/http-route-group.ts";
+import { parseMeshConfig } from "../../kube/parse/mesh-config.ts";
 import { parseNamespace } from "../../kube/parse/namespace.ts";
 import { parsePod } from "../../kube/parse/pod.ts";
 import { parseServiceExport } from "../../kube/parse/service-export.ts";
@@ -29,6 +30,7 @@ const kinds: Readonly<
   TCPRoute: { list: "tcpRoutes", parse: parseTcpRoute },
   UDPRoute: { list: "udpRoutes", parse: parseTcpRoute },
   TrafficSplit: { list: "trafficSplits", parse: parseTrafficSplit },
+  MeshConfig: { list: "meshConfigs", parse: parseMeshConfig },
 };
 
 type NamespaceWords = Required<Pick<MeshInputs, "namespaceModes" | "namespaceEgress">>;
