@@ -6,7 +6,7 @@ import type { Log } from "../shared/log.ts";
 import type { Problem } from "../shared/result.ts";
 import type { Answers } from "./ads/load-messages.ts";
 import { afterAnswers, isFailing, unheard, type AnswerRecord } from "./failover/answers.ts";
-import { podsToLeave, withoutLeft } from "./failover/leaving.ts";
+import { asTheyAnswer, podsToLeave } from "./failover/leaving.ts";
 import type { PodInput } from "./ir/inputs.ts";
 import type { PlatformInputs } from "./platform.ts";
 
@@ -14,8 +14,8 @@ const LOOK_MS = 1_000;
 
 export interface FailingWorkloads {
   heard(podUid: string, answers: Answers): void;
-  /** The same inputs again while nobody is left. */
-  withoutLeft(own: PlatformInputs): PlatformInputs;
+  /** The same inputs again while nobody fails. */
+  asTheyAnswer(own: PlatformInputs): PlatformInputs;
   problems(): readonly Problem[];
   readonly task: Task;
 }
@@ -61,10 +61,10 @@ export function createFailingWorkloads({ clock, log, changed }: FailingWorkloads
         log.warn("a workload answers with errors", { pod: podUid, strikes: next.strikes });
       look();
     },
-    withoutLeft: (own) => {
+    asTheyAnswer: (own) => {
       if (view?.own === own && view.failing === failing) return view.result;
       const left = podsToLeave(own, failing);
-      view = { own, failing, left, result: withoutLeft(own, left) };
+      view = { own, failing, left, result: asTheyAnswer(own, { failing, left }) };
       return view.result;
     },
     problems: () => (view === undefined ? [] : problemsOf(view)),
@@ -78,7 +78,7 @@ function problemsOf({ own, failing, left }: View): readonly Problem[] {
     .map((pod) => {
       const so = left.has(pod)
         ? "callers go elsewhere, and it is tried again"
-        : "nobody else is well, so it is called on";
+        : "nobody else here is well, so it is called on where no other member is";
       const who = `${pod.namespace}/${pod.name}`;
       return {
         code: "ISTHMUS_WORKLOAD_FAILING",

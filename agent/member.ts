@@ -159,7 +159,7 @@ async function createMember(deps: MemberDeps, identity: JoinedIdentity, pool: Si
     ...config,
     platform,
     copies: createPolicyCopies(),
-    withoutLeft: (own) => failing.withoutLeft(own),
+    asTheyAnswer: (own) => failing.asTheyAnswer(own),
     remote: () => {
       if (levels.cutOff !== undefined) return noRecords;
       return remote.isComplete() ? remote.records() : undefined;

@@ -17,8 +17,8 @@ export interface MeshSources {
   readonly zone: string;
   readonly policyFrom: readonly string[];
   readonly platform: Pick<Platform, "synced" | "awaited" | "inputs" | "gateways" | "storesCopies">;
-  /** Of the platform's, without workloads that fail. */
-  readonly withoutLeft: (own: PlatformInputs) => PlatformInputs;
+  /** The platform's, with what is known of workloads that fail. */
+  readonly asTheyAnswer: (own: PlatformInputs) => PlatformInputs;
   /** For a platform that stores no copies of other members' policy. */
   readonly copies: PolicyCopies;
   /** Undefined until the first complete list arrived or the last good one was loaded. */
@@ -35,7 +35,7 @@ export function meshInputs(sources: MeshSources): MeshInputs | undefined {
   const { platform, copies, policyFrom } = sources;
   const revokedTrustDomains = sources.revokedTrustDomains();
   const replicas = { cluster, fleetDomain, remote, revokedTrustDomains, policyFrom };
-  const own = sources.withoutLeft(platform.inputs());
+  const own = sources.asTheyAnswer(platform.inputs());
   return {
     ...(platform.storesCopies ? own : copies.added(own, replicas)),
     ...{ systemNamespace, permissive, egress, ...replicas },

@@ -33,6 +33,8 @@ export interface PortCapacity {
   readonly ready: number;
   /** Endpoints that exist; the difference to ready becomes a phantom unhealthy endpoint (envoy-facts 11). */
   readonly total: number;
+  /** Of those that are ready: pass their health checks and answer with errors. Absent: none. */
+  readonly failing?: number;
 }
 
 /** How much of an exported service a member can serve: small, and all that a pod's coming or going changes. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { EndpointInput, PodInput, SliceInput } from "../ir/inputs.ts";
-import { podsToLeave, withoutLeft, type OwnView } from "./leaving.ts";
+import { asTheyAnswer, podsToLeave, type OwnView } from "./leaving.ts";
 
 const pod = (name: string): PodInput => ({
   ...{ namespace: "shop", name, uid: `uid-${name}`, ip: "10.0.0.1", serviceAccount: "cart", labels: {}, ports: [] },
@@ -44,7 +44,8 @@ describe("a workload that fails", () => {
 
   it("is not ready for anybody once it is left, and all else is the same", () => {
     const own = view(slice("cart", endpoint("a"), endpoint("b")), slice("stock", endpoint("b")));
-    const next = withoutLeft(own, podsToLeave(own, new Set(["uid-a"])));
+    const failing = new Set(["uid-a"]);
+    const next = asTheyAnswer(own, { failing, left: podsToLeave(own, failing) });
     expect(next.slices[0]?.endpoints.map(({ podName, ready }) => [podName, ready])).toEqual([
       ["a", false],
       ["b", true],
@@ -56,6 +57,13 @@ describe("a workload that fails", () => {
 
   it("changes nothing while nobody is left", () => {
     const own = view(slice("cart", endpoint("a")));
-    expect(withoutLeft(own, new Set())).toBe(own);
+    expect(asTheyAnswer(own, { failing: new Set(["uid-of-another"]), left: new Set() })).toBe(own);
+  });
+
+  it("that nobody can leave here is marked, so that other members can", () => {
+    const own = view(slice("cart", endpoint("a")));
+    const next = asTheyAnswer(own, { failing: new Set(["uid-a"]), left: new Set() });
+    expect(next.slices[0]?.endpoints).toEqual([{ ...endpoint("a"), failing: true }]);
+    expect(next.pods[0]).toBe(own.pods[0]);
   });
 });

@@ -1,6 +1,9 @@
 // What a member's own view is once workloads that fail are left: their endpoints are not ready, wherever another one is. Pure; called
 // before the view is built, so that this member's callers, what it publishes and the sidecars themselves follow from one word.
-import type { MeshInputs, PodInput, SliceInput } from "../ir/inputs.ts";
+import type { EndpointInput, MeshInputs, PodInput, SliceInput } from "../ir/inputs.ts";
+
+const notReady = { ready: false, serving: false } as const;
+const marked = { failing: true } as const;
 
 export type OwnView = Pick<MeshInputs, "slices" | "pods">;
 
@@ -31,18 +34,19 @@ export function podsToLeave({ slices, pods }: OwnView, failing: ReadonlySet<stri
   return new Set(served.flatMap((service) => service.failing).filter((pod) => !needed.has(pod)));
 }
 
-/** Unchanged parts keep their identity. */
-export function withoutLeft<View extends OwnView>(view: View, left: ReadonlySet<PodInput>): View {
-  if (left.size === 0) return view;
-  const names = new Set([...left].map(keyOf));
-  const isLeft = (namespace: string, podName: string) => names.has(keyOf({ namespace, name: podName }));
+/** Those that are left are not ready, the other failing ones are marked. Unchanged parts keep their identity. */
+export function asTheyAnswer<View extends OwnView>(
+  view: View,
+  { failing, left }: { readonly failing: ReadonlySet<string>; readonly left: ReadonlySet<PodInput> },
+): View {
+  const concerned = view.pods.filter(({ uid }) => failing.has(uid));
+  if (concerned.length === 0) return view;
+  const change = new Map(concerned.map((pod) => [keyOf(pod), left.has(pod) ? notReady : marked]));
   const slices = view.slices.map((slice): SliceInput => {
     const { namespace, endpoints } = slice;
-    if (!endpoints.some(({ podName }) => isLeft(namespace, podName))) return slice;
-    const demoted = endpoints.map((endpoint) =>
-      isLeft(namespace, endpoint.podName) ? { ...endpoint, ready: false, serving: false } : endpoint,
-    );
-    return { ...slice, endpoints: demoted };
+    const changeOf = ({ podName }: EndpointInput) => change.get(keyOf({ namespace, name: podName }));
+    if (!endpoints.some((endpoint) => changeOf(endpoint) !== undefined)) return slice;
+    return { ...slice, endpoints: endpoints.map((endpoint) => ({ ...endpoint, ...changeOf(endpoint) })) };
   });
   const pods = view.pods.map((pod): PodInput => {
     if (!left.has(pod)) return pod;

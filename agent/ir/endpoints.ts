@@ -56,7 +56,8 @@ function candidateOf(endpoint: EndpointInput, port: number, pod: PodInput | unde
     ...whoIs(endpoint, pod),
     zone: endpoint.zone,
   };
-  return { endpoint: endpoint.hostname === "" ? described : { ...described, hostname: endpoint.hostname }, draining };
+  const said = { ...described, ...(endpoint.failing === true ? { failing: endpoint.failing } : {}) };
+  return { endpoint: endpoint.hostname === "" ? said : { ...said, hostname: endpoint.hostname }, draining };
 }
 
 /** One endpoint per pod: in a dual-stack cluster a second slice lists every pod again; the pod's own address wins. */

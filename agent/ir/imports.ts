@@ -1,7 +1,7 @@
 // Services of the fleet (`clusterset.local`) as a client here sees them: who answers, in which order, under which
 // identities; and which ServiceImports should exist. Called by build.ts and by the ServiceImport writer.
 import { trustDomainOf, workloadSpiffeId, type SpiffeId } from "../../shared/ids.ts";
-import type { ExportedPort, GatewayAddress } from "../../shared/registry.ts";
+import type { ExportedPort, GatewayAddress, PortCapacity } from "../../shared/registry.ts";
 import type { Problem } from "../../shared/result.ts";
 import { localityPriorities } from "../failover/priority.ts";
 import { fleetUnions, servesPort, type Constituent, type FleetUnion } from "./fleet-union.ts";
@@ -12,7 +12,7 @@ import { protocolFamily, protocolOf } from "./protocols.ts";
 import { localServices, type LocalPort, type LocalService } from "./services.ts";
 import { MAX_SNI_LENGTH, sniFits, sniName, type SniParts } from "./sni.ts";
 import { share } from "./sharing.ts";
-import type { Origin, RemoteBackend, ServiceImportIr, ServiceIr, ServicePortIr } from "./types.ts";
+import type { LocalEndpoint, Origin, RemoteBackend, ServiceImportIr, ServiceIr, ServicePortIr } from "./types.ts";
 
 type Caller = Pick<MeshInputs, "cluster" | "fleetDomain">;
 
@@ -31,16 +31,26 @@ function sniParts(caller: Caller, union: FleetUnion, port: ExportedPort, constit
   return { port: port.port, service, namespace, caller: cluster, callee: constituent.cluster, fleetDomain };
 }
 
+interface Backend extends RemoteBackend {
+  /** All its ready endpoints answer with errors. */
+  readonly fails: boolean;
+}
+
+function offeredBy(capacity: PortCapacity | undefined): Pick<Backend, "ready" | "total" | "fails"> {
+  const { ready, total, failing = 0 } = capacity ?? { ready: 0, total: 0 };
+  return { ready, total, fails: failing > 0 && failing === ready };
+}
+
 /** A member without a reachable gateway offers nothing to send to, however many pods it has. */
 function remoteBackends(
   caller: Caller,
   union: FleetUnion,
   port: ExportedPort,
   own: LocalPort | undefined,
-): readonly RemoteBackend[] {
+): readonly Backend[] {
   const priority = localityPriorities(own !== undefined).remote;
   return union.constituents
-    .flatMap((constituent): RemoteBackend[] => {
+    .flatMap((constituent): Backend[] => {
       const { cluster, record, capacity, gateway, local } = constituent;
       const sni = sniParts(caller, union, port, constituent);
       if (local !== undefined || gateway === undefined || gateway.addresses.length === 0) return [];
@@ -51,8 +61,7 @@ function remoteBackends(
           cluster,
           gateways: [...gateway.addresses].sort(compareAddresses),
           sni: sniName(sni),
-          ready: known?.ready ?? 0,
-          total: known?.total ?? 0,
+          ...offeredBy(known),
           priority,
           region: gateway.region,
           zone: gateway.zone,
@@ -60,6 +69,22 @@ function remoteBackends(
       ];
     })
     .sort((a, b) => compareText(a.cluster, b.cluster));
+}
+
+interface Sources {
+  readonly local: readonly LocalEndpoint[];
+  readonly remote: readonly Backend[];
+}
+
+/** A member whose ready endpoints all answer with errors is left, as one without any, while another is well. */
+function withoutFailing({ local, remote }: Sources): Pick<ServicePortIr, "local" | "remote"> {
+  const localFails = local.length > 0 && local.every(({ ready, failing }) => !ready || failing === true);
+  const isWell = (backend: Backend) => backend.ready > 0 && !backend.fails;
+  const anyIsWell = (local.length > 0 && !localFails) || remote.some(isWell);
+  return {
+    local: anyIsWell && localFails ? local.map((endpoint) => ({ ...endpoint, ready: false })) : local,
+    remote: remote.map(({ fails, ...backend }) => (anyIsWell && fails ? { ...backend, ready: 0 } : backend)),
+  };
 }
 
 /** Exact IDs of every member that answers the port; each is vouched for by its own member's name-constrained CA. */
@@ -92,8 +117,7 @@ function fleetPort(caller: Caller, union: FleetUnion, port: ExportedPort): Servi
     name: port.name,
     port: port.port,
     protocol: protocolOf(port),
-    local: own?.endpoints ?? [],
-    remote: remoteBackends(caller, union, port, own),
+    ...withoutFailing({ local: own?.endpoints ?? [], remote: remoteBackends(caller, union, port, own) }),
     identities: identitiesOf(caller, union, port, own),
   };
 }

@@ -34,6 +34,8 @@ export interface EndpointInput {
   readonly podName: string;
   readonly hostname: string;
   readonly zone: string;
+  /** Ready, and answers with errors: used where nobody else is well. */
+  readonly failing?: true;
 }
 
 export interface SliceInput {

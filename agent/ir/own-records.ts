@@ -41,7 +41,10 @@ function serviceRecord(cluster: string, exported: ExportInput, local: LocalServi
 /** Only meshed endpoints count: the gateway passes mutual TLS through, and nobody else could answer it. */
 function capacityOf(port: LocalPort): PortCapacity {
   const meshed = port.endpoints.filter((endpoint) => endpoint.meshed);
-  return { port: port.port, ready: meshed.filter((endpoint) => endpoint.ready).length, total: meshed.length };
+  const ready = meshed.filter((endpoint) => endpoint.ready);
+  const failing = ready.filter((endpoint) => endpoint.failing === true).length;
+  const counted = { port: port.port, ready: ready.length, total: meshed.length };
+  return failing === 0 ? counted : { ...counted, failing };
 }
 
 function ownExport(cluster: string, exported: ExportInput, local: LocalService): OwnExport {

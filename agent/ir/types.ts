@@ -28,6 +28,8 @@ export interface LocalEndpoint {
   readonly zone: string;
   /** Set for a pod with a DNS name of its own (`pod-0.svc.ns`): StatefulSets behind a headless service. */
   readonly hostname?: string;
+  /** Ready, and answers with errors. Callers of the fleet's service go to another member that is well. */
+  readonly failing?: true;
 }
 
 /** Another member as a source of endpoints for one port: its gateways, with the weight of its ready pods behind them. */

@@ -112,7 +112,12 @@ export interface WireService {
 export interface WireCapacity {
   readonly namespace: string;
   readonly name: string;
-  readonly ports: readonly { readonly port: number; readonly ready: number; readonly total: number }[];
+  readonly ports: readonly {
+    readonly port: number;
+    readonly ready: number;
+    readonly total: number;
+    readonly failing?: number;
+  }[];
 }
 
 export interface WireGateway {

@@ -40,6 +40,7 @@ const records: fc.Arbitrary<RegistryRecord> = fc.oneof(
         port: entry.port,
         ready: Math.floor(entry.total * entry.part),
         total: entry.total,
+        ...(entry.part === 1 && entry.total > 0 ? { failing: entry.total } : {}),
       })),
       { maxLength: 5 },
     ),
@@ -127,6 +128,11 @@ describe("a record on the wire", () => {
       "more ready than total",
       of("capacity", { namespace: "a", name: "b", ports: [{ port: 1, ready: 2, total: 1 }] }),
       "ports[0].ready",
+    ],
+    [
+      "more failing than ready",
+      of("capacity", { namespace: "a", name: "b", ports: [{ port: 1, ready: 1, total: 3, failing: 2 }] }),
+      "ports[0].failing",
     ],
     [
       "a gateway on loopback",

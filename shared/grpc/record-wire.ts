@@ -145,12 +145,15 @@ function readCapacity(cluster: string, wire: WireCapacity, reader: Reader): Capa
   const { check } = reader;
   checkNames(wire, reader);
   check(wire.ports.length <= maxPorts, "ports", `more than ${maxPorts} ports`);
-  wire.ports.forEach(({ port, ready, total }, at) => {
+  wire.ports.forEach(({ port, ready, total, failing = 0 }, at) => {
     check(isPort(port), `ports[${at}].port`, "not a port number");
     check(total <= maxEndpoints, `ports[${at}].total`, `more than ${maxEndpoints} endpoints`);
     check(ready <= total, `ports[${at}].ready`, "more ready endpoints than endpoints");
+    check(failing <= ready, `ports[${at}].failing`, "more failing endpoints than ready ones");
   });
-  const ports: readonly PortCapacity[] = wire.ports.map(({ port, ready, total }) => ({ port, ready, total }));
+  const ports: readonly PortCapacity[] = wire.ports.map(({ failing = 0, ...each }) =>
+    failing === 0 ? each : { ...each, failing },
+  );
   return { kind: "capacity", cluster, namespace: wire.namespace, name: wire.name, ports };
 }
 

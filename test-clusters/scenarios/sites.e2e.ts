@@ -1,16 +1,18 @@
 // What only a site can do wrong: its manifests, its credential folders, its processes. Each row says what a person is told
 // and that nobody else notices.
 import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { credentialFile, workloadFolder } from "../../agent/site/credential-folder.ts";
 import { runCommand } from "../machine/command.ts";
 import { programOf, signalAll } from "../sites/process-table.ts";
 import type { SiteFleet } from "../sites/site-fleet.ts";
 import { importUrl, untilStatus } from "../stage/asking.ts";
-import type { Scene } from "../stage/fleet-under-test.ts";
+import type { Manifest, Scene } from "../stage/fleet-under-test.ts";
 import { asSites, openRunnersFleet } from "../stage/runners-fleet.ts";
 import { until } from "../stage/until.ts";
 import { httpRouteGroup, serviceExport, trafficTarget, workload } from "../stage/workload.ts";
@@ -28,19 +30,22 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "isthmus-e2e-rows-"));
   fleet = asSites(await openRunnersFleet());
   scene = await fleet.openScene(namespace, ["east", "west"]);
-  const { image } = scene;
-  const rule = { kind: "HTTPRouteGroup", name: "server" } as const;
-  await scene.apply("west", [
-    ...workload({ namespace, name: "server", image, replicas: 2 }),
-    serviceExport(namespace, "server"),
-    httpRouteGroup(namespace, "server", [{ name: "all" }]),
-    trafficTarget({ namespace, name: "server", to: "server", from: ["client"], sourceClusters: "east", rule }),
-  ]);
-  await scene.apply("east", workload({ namespace, name: "client", image }));
+  await scene.apply("west", serving("west"));
+  await scene.apply("east", workload({ namespace, name: "client", image: scene.image }));
   await Promise.all(["east", "west"].map((member) => scene.ready(member)));
   client = await scene.caller("east", "client");
   await untilStatus(client, url, 200);
 });
+
+function serving(member: "west" | "north"): readonly Manifest[] {
+  const rule = { kind: "HTTPRouteGroup", name: "server" } as const;
+  return [
+    ...workload({ namespace, name: "server", image: scene.image, replicas: member === "west" ? 2 : 1 }),
+    serviceExport(namespace, "server"),
+    httpRouteGroup(namespace, "server", [{ name: "all" }]),
+    trafficTarget({ namespace, name: "server", to: "server", from: ["client"], sourceClusters: "east", rule }),
+  ];
+}
 
 afterAll(async () => {
   await scene.close();
@@ -64,6 +69,16 @@ function gone(member: string, pattern: RegExp): Promise<unknown> {
     20_000,
     async () => !pattern.test(await problemsOf(member)),
   );
+}
+
+/** Free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 const runs = (...more: readonly string[]) => ["run", "--account", "server", "--namespace", namespace, ...more];
@@ -163,6 +178,62 @@ describe("a workload", () => {
       signalAll(application, "SIGCONT");
     }
     await untilReady(true);
+  });
+
+  describe("that lies about its health", () => {
+    const lie = `require("node:http").createServer((asked, answer) => { answer.writeHead(asked.url === "/healthz" ? 200 : 503); answer.end("a lie"); })`;
+    const ask = () => client.request({ url, timeoutMs: 5_000 });
+
+    /** In the place of west's replicas. */
+    const start = async () => {
+      const port = await freePort();
+      const wish = ["--name", "liar", "--service", "server", "--port", `8080=${port}`, "--health", "/healthz"];
+      const program = ["--", process.execPath, "-e", `${lie}.listen(${port}, "127.0.0.1")`];
+      await scene.stopPods("west", "server");
+      await fleet.processes.isthmus("liar", [...runs(...wish, "--data", fleet.site("west").dataDir), ...program]);
+      await until("the lie", 30_000, async () => (await ask()).body === "a lie");
+    };
+    /** Under load from before somebody else was there. */
+    const untilLeft = async (member: "west" | "north", others: () => Promise<void>) => {
+      const load = client.load({ url, rps: 25, seconds: 120 });
+      await others();
+      await told("west", /ISTHMUS_WORKLOAD_FAILING.*liar/);
+      await until(`only others to answer, of ${member}`, 30_000, async () => {
+        const answers = await Promise.all(Array.from({ length: 6 }, ask));
+        return answers.every(({ status, headers }) => status === 200 && headers?.["x-shop-cluster"] === member);
+      });
+      await client.stop();
+      const { requests, failed } = await load;
+      process.stdout.write(
+        `${failed} of ${requests} failed from before anybody else was there until the liar was left\n`,
+      );
+    };
+    afterEach(async () => {
+      await fleet.processes.kill("liar");
+      await gone("west", /liar/);
+      await scene.startPods("west", "server", 2);
+      await scene.ready("west");
+      await untilStatus(client, url, 200);
+    });
+
+    test("is called while it is the only one, and left by other members once another is there", async () => {
+      await start();
+      await untilLeft("west", async () => {
+        await scene.startPods("west", "server", 2);
+        await scene.ready("west");
+      });
+      await scene.stopPods("west", "server");
+    });
+
+    test("and is the only one of its member is left for another member", async () => {
+      await start();
+      await untilLeft("north", async () => {
+        await scene.apply("north", serving("north"));
+        await scene.ready("north");
+      });
+      await scene.remove("north", "ServiceExport/server");
+      await scene.stopPods("north", "server");
+    });
   });
 
   test("of a name that runs already is refused, with the process that has it", async () => {
