@@ -93,7 +93,7 @@ interface Echo {
 }
 
 async function echo(member: Member, ...args: readonly string[]): Promise<Echo> {
-  const { status, text } = await member.curl(...args);
+  const { status, text } = await member.answered(...args);
   expect({ status, text }).toMatchObject({ status: 200 });
   return JSON.parse(text) as Echo;
 }
@@ -161,10 +161,10 @@ describe.skipIf(reason !== undefined)("calls between real Envoys", () => {
     ["a service that no grant lets it reach", "http://10.96.0.40/items", 403, "isthmus: no route"],
     ["a port that the service does not have", "http://10.96.0.10:8081/items", 403, "isthmus: no route"],
   ])("%s is refused with the reason", async (_what, url, status, text) => {
-    const answer = await world.front.curl(url);
+    const answer = await world.front.answered(url);
     expect(answer).toMatchObject({ status });
     expect(answer.text).toContain(text);
-    if (status === 403) expect(await world.front.curl(url, "--http2-prior-knowledge")).toMatchObject({ status });
+    if (status === 403) expect(await world.front.answered(url, "--http2-prior-knowledge")).toMatchObject({ status });
   });
 
   it.each([
@@ -186,17 +186,17 @@ describe.skipIf(reason !== undefined)("calls between real Envoys", () => {
     "/items/..;/../admin",
     "/items/%252e%252e/%252e%252e/admin",
   ])("the path %s does not get a request for /admin through", async (path) => {
-    const { status, text } = await world.front.curl(`http://10.96.0.10${path}`);
+    const { status, text } = await world.front.answered(`http://10.96.0.10${path}`);
     // 307 sends the caller to the plain form, which is judged anew; what is answered 200 stayed below /items as the application reads it
     expect([200, 307, 400, 403]).toContain(status);
     if (status === 200) expect(new URL(`http://x${(JSON.parse(text) as Echo).path}`).pathname).toMatch(/^\/items/);
   });
 
   it("a caller without a sidecar is told that it needs one", async () => {
-    const answer = await world.outsider.curl("http://10.1.0.4:8080/items");
+    const answer = await world.outsider.answered("http://10.1.0.4:8080/items");
     expect(answer).toMatchObject({ status: 403 });
     expect(answer.text).toContain("mutual TLS");
-    expect(await world.outsider.curl("http://10.1.0.4:9999/items")).toMatchObject({ status: 403 });
+    expect(await world.outsider.answered("http://10.1.0.4:9999/items")).toMatchObject({ status: 403 });
   });
 
   it("where nothing may leave, an address that no service has is answered 403, on a port of others and in every version", async () => {
@@ -205,7 +205,7 @@ describe.skipIf(reason !== undefined)("calls between real Envoys", () => {
     await eventually("nothing leaves", () => answers(unknown, 403));
     for (const url of [unknown, "http://10.96.0.77:4711/items"]) {
       for (const flags of [[], ["--http2-prior-knowledge"], ["--http1.0"]]) {
-        const answer = await world.front.curl(url, ...flags);
+        const answer = await world.front.answered(url, ...flags);
         expect(answer).toMatchObject({ status: 403, text: expect.stringContaining("isthmus: no route") as string });
       }
     }

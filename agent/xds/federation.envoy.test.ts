@@ -13,7 +13,7 @@ import type { Shown } from "../../shared/pki/testing/wrong-certificates.ts";
 import { foreignAlpn, meshAlpn } from "./tls.ts";
 import { BoundMember } from "./testing/bound-member.ts";
 import { eventually, findEnvoy, start, type Running } from "./testing/envoy.ts";
-import { asCaller, greetingFor } from "./testing/tls-caller.ts";
+import { answered, asCaller, greetingFor } from "./testing/tls-caller.ts";
 
 const ground = await ownGround();
 const CART = `${ground.net}.32.0`;
@@ -111,17 +111,17 @@ grants:
   });
 
   it("answers a granted account of the other fleet, and sees who it is", async () => {
-    const heard = await asCaller(await workloadOf(theirs!.ca, "east.beta.mesh", "web"), foreign);
+    const heard = await answered(await workloadOf(theirs!.ca, "east.beta.mesh", "web"), foreign);
     expect(heard.status).toBe(200);
     expect(heard.text).toContain("URI=spiffe://east.beta.mesh/ns/shop/sa/web");
   });
 
   it("goes on answering its own fleet, by its own roots", async () => {
-    expect((await asCaller(await workloadOf(ours!.ca, "east.acme.mesh", "web"), own)).status).toBe(200);
+    expect((await answered(await workloadOf(ours!.ca, "east.acme.mesh", "web"), own)).status).toBe(200);
   });
 
   it("refuses, with 403, an account of the other fleet that no TrafficTarget names", async () => {
-    expect((await asCaller(await workloadOf(theirs!.ca, "east.beta.mesh", "probe"), foreign)).status).toBe(403);
+    expect((await answered(await workloadOf(theirs!.ca, "east.beta.mesh", "probe"), foreign)).status).toBe(403);
   });
 
   it("is greeted by a server that speaks first only when it is granted, whichever its fleet", async () => {
@@ -129,8 +129,9 @@ grants:
       greetingFor(await workloadOf(ca, domain, account), { ...at(alpn), port: 9000 });
     const beta0 = (account: string) => greeting(theirs!.ca, "east.beta.mesh", account, foreignAlpn(beta));
     const acme0 = (account: string) => greeting(ours!.ca, "east.acme.mesh", account, meshAlpn);
-    expect(await beta0("mail")).toContain("220 hello");
-    expect(await acme0("mail")).toContain("220 hello");
+    // owed, so waited for: see `answered`
+    for (const owed of [beta0, acme0])
+      expect(await eventually("a greeting", async () => (await owed("mail")) || undefined)).toContain("220 hello");
     for (const account of ["web", "probe"]) {
       expect(await beta0(account), `beta ${account}`).toBe("");
       expect(await acme0(account), `acme ${account}`).toBe("");

@@ -51,6 +51,7 @@ async function startProxy(evictionInterval: string | undefined): Promise<void> {
   const bootstrap = {
     ...full,
     dynamic_resources: {},
+    cluster_manager: {}, // load reports go to an agent
     node: { id: "n", cluster: "c" },
     ...(evictionInterval === undefined
       ? {}

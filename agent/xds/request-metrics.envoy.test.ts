@@ -132,7 +132,7 @@ describe.skipIf(reason !== undefined)("requests, as the caller's Envoy counts th
       to("east cart Deployment cart-v1 unknown"),
     ],
   ])("%s", async (_what, url, code, destination) => {
-    const series = await added(1, () => world.front.curl(`http://${url}`));
+    const series = await added(1, () => world.front.answered(`http://${url}`));
     expect(series).toEqual([{ labels: { ...source, ...destination, response_code: code }, more: 1 }]);
   });
 
@@ -142,7 +142,7 @@ describe.skipIf(reason !== undefined)("requests, as the caller's Envoy counts th
     ["that the caller's own sidecar refuses", "10.96.0.40/", "7", to("east secret Deployment secret-v1 unknown")],
     ["to a pod that takes no connection", "10.96.0.50/", "14", to("east broken Deployment broken-v1 unknown")],
   ])("a gRPC call %s, by its status", async (_what, url, status, destination) => {
-    const series = await added(1, () => world.front.curl(`http://${url}`, ...grpc));
+    const series = await added(1, () => world.front.answered(`http://${url}`, ...grpc));
     const code = { response_code: "200", grpc_status: status };
     expect(series).toEqual([{ labels: { ...source, ...destination, ...code }, more: 1 }]);
   });
@@ -159,10 +159,10 @@ describe.skipIf(reason !== undefined)("requests, as the caller's Envoy counts th
   it("neither application sees the headers by which a server says who it is, nor can it forge them", async () => {
     const forged = ["namespace", "kind", "name", "pod"].flatMap((part) => ["-H", `osm-stats-${part}: forged`]);
     const series = await added(2, async () => {
-      const seen = await world.front.curl("http://10.96.0.30/items", "-i", ...forged);
+      const seen = await world.front.answered("http://10.96.0.30/items", "-i", ...forged);
       expect(seen.text).toContain("HTTP/1.1 200");
       expect(seen.text).not.toContain("osm-stats");
-      const answer = await world.front.curl("http://10.96.0.30/forge", "-i");
+      const answer = await world.front.answered("http://10.96.0.30/forge", "-i");
       expect(answer.text).toContain("HTTP/1.1 503");
       expect(answer.text).not.toContain("osm-stats");
     });

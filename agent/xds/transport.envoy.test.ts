@@ -166,7 +166,7 @@ describe.skipIf(reason !== undefined)("connections between real Envoys", () => {
   });
 
   it("a pod of a headless service is called by its own address, over mutual TLS", async () => {
-    const { status, text } = await world.front.curl("http://10.1.0.2:8080/items");
+    const { status, text } = await world.front.answered("http://10.1.0.2:8080/items");
     expect(status).toBe(200);
     expect(text).toContain("URI=spiffe://east.acme.mesh/ns/shop/sa/front");
   });
@@ -224,7 +224,7 @@ describe.skipIf(reason !== undefined)("connections between real Envoys", () => {
   });
 
   it("a revoked trust domain is refused whatever is granted to it: requests on open connections, and every new one", async () => {
-    expect((await world.front.curl("http://10.96.0.30/items")).status).toBe(200);
+    expect((await world.front.answered("http://10.96.0.30/items")).status).toBe(200);
     world.cartWest.configure(cart("west", { revoked: "[east.acme.mesh]" }));
     await eventually("east is refused", async () =>
       (await world.front.curl("http://10.96.0.30/items")).status === 403 ? true : undefined,
@@ -256,14 +256,14 @@ describe.skipIf(reason !== undefined)("connections between real Envoys", () => {
   });
 
   it("permissive mode serves callers without a sidecar, and switching it fails no request", async () => {
-    const outside = async (port: number) => (await world.outsider.curl(`http://10.1.0.2:${port}/items`)).status;
+    const outside = async (port: number) => (await world.outsider.answered(`http://10.1.0.2:${port}/items`)).status;
     expect([await outside(8080), await outside(9999)]).toEqual([403, 403]);
     const load = await underLoad(world.front, "http://10.96.0.20/items", async () => {
       world.cartEast.configure(cart("east", { permissive: true }));
       await eventually("outsiders are served", async () =>
         (await outside(8080)) === 200 && (await outside(9999)) === 200 ? true : undefined,
       );
-      expect((await world.outsider.curl("--http2-prior-knowledge", "http://10.1.0.2:8080/")).text).toContain(
+      expect((await world.outsider.answered("--http2-prior-knowledge", "http://10.1.0.2:8080/")).text).toContain(
         '"httpVersion":"2.0"',
       );
       world.cartEast.configure(cart("east", { grants: httpAndMail }));

@@ -69,7 +69,8 @@ export function writeResources(
  * `adminPort` the admin interface stays where it is.
  */
 export function fedFromFiles(bootstrap: JsonMessage, dir: string, adminPort?: number): JsonMessage {
-  const replaced = new Set(["dynamic_resources", "static_resources", "stats_config"]);
+  // load reports go to the agent (`cluster_manager`), which is not there: an Envoy that cannot send them does not start
+  const replaced = new Set(["dynamic_resources", "static_resources", "stats_config", "cluster_manager"]);
   return {
     ...Object.fromEntries(Object.entries(bootstrap).filter(([field]) => !replaced.has(field))),
     ...(adminPort === undefined

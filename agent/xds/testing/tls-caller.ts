@@ -3,6 +3,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:tls";
 import { chainPem } from "../../../shared/pki/pem.ts";
 import type { Shown } from "../../../shared/pki/testing/wrong-certificates.ts";
+import { eventually } from "./envoy.ts";
 
 export interface TlsPlace {
   readonly host: string;
@@ -55,5 +56,16 @@ export function asCaller(shown: Shown, { host, port, sni: servername, alpn }: Tl
     request.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
     request.once("end", () => done({ status, text })).once("error", refused);
     request.end();
+  });
+}
+
+/**
+ * Asks until an answer comes, for whoever is owed one: an Envoy whose thread stalls for longer than a listener's inspectors wait (0.1 s)
+ * takes TLS for something else, and closes. Who must be refused asks once, by `asCaller`.
+ */
+export function answered(shown: Shown, place: TlsPlace): Promise<Heard> {
+  return eventually(`an answer of ${place.host}:${place.port}`, async () => {
+    const heard = await asCaller(shown, place);
+    return heard.status === "refused" ? undefined : heard;
   });
 }

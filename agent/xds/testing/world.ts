@@ -114,6 +114,17 @@ export class Member {
     });
   }
 
+  /**
+   * The same until something comes back: Envoy closes a connection that it takes for raw TCP, which HTTP and TLS are to it when its thread
+   * stalls for longer than a listener's inspectors wait (0.1 s). What comes back then is its verdict.
+   */
+  answered(...args: readonly string[]): Promise<Answer> {
+    return eventually(`an answer to ${args.join(" ")}`, async () => {
+      const answer = await this.curl(...args);
+      return answer.status === 0 ? undefined : answer;
+    });
+  }
+
   async stat(name: string): Promise<number> {
     const { text } = await this.curl(`http://127.0.0.1:15000/stats?filter=^${name}$`);
     return Number(text.split(": ")[1] ?? "-1");
