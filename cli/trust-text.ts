@@ -1,4 +1,5 @@
 // The answer of `/v1/trust` as a person reads it. Pure.
+import type { Rotation } from "../hub/rotation/rotation.ts";
 import type { AgentTrust, TrustOverview } from "../hub/api/trust-overview.ts";
 import { shortDuration, table } from "./output.ts";
 
@@ -37,21 +38,32 @@ function rotationText({ rotation, lastRotation, roots }: TrustOverview, nowMs: n
     const ago = shortDuration(nowMs - endedAtMs);
     return `no rotation runs; the last one, from ${from} to ${to}, was ${outcome === "completed" ? "completed" : "rolled back"} ${ago} ago`;
   }
-  const { from, to, step, journal, setAside, blockers, hastenedUntilMs } = rotation;
+  const { from, to, step, journal, blockers } = rotation;
   const since = shortDuration(nowMs - (journal.at(-1)?.atMs ?? nowMs));
   const kind = roots.find(({ id }) => id === to)?.kind ?? "";
   const lines = [
     `rotation from ${from} to ${to} (${kind}): ${step} for ${since}${rotation.reversible ? ", can be rolled back" : ""}`,
     `  ${journal.map((entry) => `${entry.step} ${new Date(entry.atMs).toISOString()}`).join(" -> ")}`,
   ];
-  if (hastenedUntilMs !== undefined) {
-    lines.push(`  emergency: nobody is waited for after ${new Date(hastenedUntilMs).toISOString()}`);
-  }
-  if (setAside.length > 0) lines.push(`  set aside: ${setAside.join(", ")}`);
   const reasons = blockers.map(
     ({ cluster, reason }) => `  waits for ${cluster === "" ? "the hub" : cluster}: ${reason}`,
   );
-  return [...lines, ...(reasons.length === 0 ? ["  waits for nobody: the next step comes"] : reasons)].join("\n");
+  return [
+    ...lines,
+    ...ordersText(rotation),
+    ...(reasons.length === 0 ? ["  waits for nobody: the next step comes"] : reasons),
+  ].join("\n");
+}
+
+/** What an operator has said of it. */
+function ordersText({ hastenedUntilMs, proxiesAside = [], setAside }: Rotation): readonly string[] {
+  const lines: string[] = [];
+  if (hastenedUntilMs !== undefined) {
+    lines.push(`  emergency: nobody is waited for after ${new Date(hastenedUntilMs).toISOString()}`);
+  }
+  if (proxiesAside.length > 0) lines.push(`  proxies set aside: ${proxiesAside.join(", ")}`);
+  if (setAside.length > 0) lines.push(`  set aside: ${setAside.join(", ")}`);
+  return lines;
 }
 
 function membersText({ members, reissue, roots }: TrustOverview): string {

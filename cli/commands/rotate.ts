@@ -14,7 +14,7 @@ type RootOptions = Common & {
   readonly hold?: string;
   readonly wait?: boolean;
 };
-type AsideOptions = Common & { readonly undo?: boolean };
+type AsideOptions = Common & { readonly proxy?: string; readonly undo?: boolean };
 type ResumeOptions = Common & { readonly hold?: string; readonly wait?: boolean };
 type WaitOptions = Common & { readonly wait?: boolean };
 
@@ -49,6 +49,7 @@ export function rotateCommand(streams: Streams): Command {
     .addCommand(
       command("set-aside", "do not wait for a member; one that was away when the old root left must join again")
         .argument("<cluster>", "the member's name")
+        .option("--proxy <name>", "one proxy of the member alone: by the name that isthmus trust gives it")
         .option("--undo", "wait for it after all")
         .action((cluster: string, options: AsideOptions) => setAside(cluster, options, streams)),
     )
@@ -91,13 +92,14 @@ async function rollBack({ data, output, wait }: WaitOptions, streams: Streams): 
   out.next(`isthmus trust${dataFlag(data)}`);
 }
 
-async function setAside(cluster: string, { data, output, undo }: AsideOptions, streams: Streams): Promise<void> {
+async function setAside(cluster: string, options: AsideOptions, streams: Streams): Promise<void> {
+  const { data, output, proxy, undo } = options;
   const verb = undo === true ? "wait-for" : "set-aside";
   const path = `/v1/rotation/${verb}/${encodeURIComponent(cluster)}`;
-  const answer = await askOperator(data, { method: "POST", path });
+  const answer = await askOperator(data, { method: "POST", path, body: { proxy } });
   const out = openOutput(output, streams);
   const told = undo === true ? "is waited for again" : "is not waited for any more";
-  out.result(answer, `${cluster} ${told}`);
+  out.result(answer, `${proxy === undefined ? cluster : `${proxy} in ${cluster}`} ${told}`);
   out.next(`isthmus trust${dataFlag(data)}`);
 }
 

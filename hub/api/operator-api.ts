@@ -21,7 +21,7 @@ import { policyBodies, policyRoutes } from "./policy-routes.ts";
 import { clusterOverviews, serviceOverviews } from "./fleet-overview.ts";
 import { restingName, restsUntilMs } from "./resting-name.ts";
 import type { RotationDriver } from "./rotation.ts";
-import { parseHold, parseRotationOrder } from "./rotation-order.ts";
+import { parseHold, parseProxy, parseRotationOrder } from "./rotation-order.ts";
 import type { SigningWatch } from "./signing-watch.ts";
 import { trustOverview } from "./trust-overview.ts";
 
@@ -137,11 +137,11 @@ function rotationCalls(app: Express, deps: OperatorDeps): void {
     await answer(response);
   });
   app.post("/v1/rotation/set-aside/:cluster", async (request: Request<{ cluster: string }>, response: Response) => {
-    await rotation.setAside(request.params.cluster, true);
+    await rotation.setAside(request.params.cluster, true, parseProxy(request.body));
     await answer(response);
   });
   app.post("/v1/rotation/wait-for/:cluster", async (request: Request<{ cluster: string }>, response: Response) => {
-    await rotation.setAside(request.params.cluster, false);
+    await rotation.setAside(request.params.cluster, false, parseProxy(request.body));
     await answer(response);
   });
   app.post("/v1/rotation/cluster-ca/:cluster", async (request: Request<{ cluster: string }>, response: Response) => {

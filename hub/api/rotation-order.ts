@@ -13,6 +13,16 @@ export function parseRotationOrder(body: unknown): RotationOrder {
   });
 }
 
+/** `proxy` of the body: as `isthmus trust` names it. Undefined: the member is meant. */
+export function parseProxy(body: unknown): string | undefined {
+  const { proxy } = (body ?? {}) as Record<string, unknown>;
+  if (proxy === undefined) return undefined;
+  if (typeof proxy === "string" && /^[\w.~/-]{1,300}$/.test(proxy)) return proxy;
+  throw new UserError("ISTHMUS_PROXY_NAME", `no proxy has the name ${JSON.stringify(proxy).slice(0, 80)}`, {
+    hint: "isthmus trust names those that hold the rotation up",
+  });
+}
+
 /** `hold` of the body: the step that shall not be left. */
 export function parseHold(body: unknown): Step | undefined {
   const { hold } = (body ?? {}) as Record<string, unknown>;

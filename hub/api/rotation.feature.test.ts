@@ -173,6 +173,25 @@ describe("a rotation of the root", () => {
     ]);
   }, 180_000);
 
+  it("goes on without one proxy that an operator sets aside, and without no other", async () => {
+    const hub = await aHub();
+    const east = new Obedient(await joinAgent(hub, "east"));
+    await hub.operator("POST", "/v1/rotation", {});
+    await untilStep(hub, "trusted");
+    const hangs = { trustedBy: proxies - 1, untrusting: ["sidecar~cart.shop"] };
+    await hub.operator("POST", "/v1/rotation/set-aside/east", { proxy: "sidecar~other.shop" });
+    await east.turn(hub, hangs);
+    expect(await stepOf(hub)).toBe("trusted");
+    await expect(hub.operator("POST", "/v1/rotation/set-aside/east", { proxy: "a b" })).rejects.toMatchObject({
+      code: "ISTHMUS_PROXY_NAME",
+    });
+    await hub.operator("POST", "/v1/rotation/set-aside/east", { proxy: "sidecar~cart.shop" });
+    await eventually(async () => {
+      await east.turn(hub, hangs);
+      expect(await stepOf(hub)).toBe("signing");
+    });
+  }, 60_000);
+
   it("is taken back from each step that allows it, and members are under the old root again", async () => {
     const hub = await aHub();
     const east = new Obedient(await joinAgent(hub, "east"));

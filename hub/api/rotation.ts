@@ -21,6 +21,7 @@ import {
   resume,
   rollBack,
   setAside,
+  setProxyAside,
   signingRoot,
   startRotation,
   type Step,
@@ -146,11 +147,15 @@ export class RotationDriver {
     this.#wake();
   }
 
-  async setAside(name: unknown, aside: boolean): Promise<void> {
+  /** `proxy`: of the member this one alone, by the name that the overview gives it. */
+  async setAside(name: unknown, aside: boolean, proxy?: string): Promise<void> {
     const cluster = this.#memberNamed(name);
     await this.#inTurn(async () => {
-      await this.#record(aside ? "rotation.set-aside" : "rotation.wait-for", "operator", { cluster });
-      await this.#change((trust) => setAside(trust, cluster, aside));
+      const detail = { cluster, ...(proxy === undefined ? {} : { proxy }) };
+      await this.#record(aside ? "rotation.set-aside" : "rotation.wait-for", "operator", detail);
+      await this.#change((trust) =>
+        proxy === undefined ? setAside(trust, cluster, aside) : setProxyAside(trust, { cluster, proxy }, aside),
+      );
     });
     this.#wake();
   }

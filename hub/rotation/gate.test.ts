@@ -112,6 +112,25 @@ describe("a step is left when everybody has shown that it may be", () => {
     expect(gate("trusted", [member()], { setAside: ["east"] }).open).toBe(true);
   });
 
+  it.each<[string, Step, ReplicaEvidence, string]>([
+    ["without an agent", "trusted", replica({ unserved: ["shop/dead"] }), "shop/dead"],
+    ["that hangs", "trusted", replica({ new: use(3, { trustedBy: 2, untrusting: ["sidecar~x"] }) }), "sidecar~x"],
+    ["with an old leaf", "signing", replica({ new: use(3, { usedBy: 2, notUsing: ["sidecar~x"] }) }), "sidecar~x"],
+    ["with an old file", "signing", replica({ new: use(3, { provenBy: 2, unproven: ["sidecar~x"] }) }), "sidecar~x"],
+  ])("a proxy %s is not waited for once it is set aside; every other one is", (_what, step, shown, name) => {
+    const open = (proxiesAside: readonly string[]) => gate(step, [member(shown)], { proxiesAside }).open;
+    expect(open([])).toBe(false);
+    expect(open([`east ${name}`])).toBe(true);
+    expect(open([`west ${name}`])).toBe(false);
+    expect(open([`east ${name}2`, "east sidecar~y"])).toBe(false);
+  });
+
+  it("a proxy that is set aside stands for itself alone, also among those without a name", () => {
+    const lacking = replica({ new: use(3, { trustedBy: 1, untrusting: ["sidecar~x"] }) });
+    const { open, blockers } = gate("trusted", [member(lacking)], { proxiesAside: ["east sidecar~x"] });
+    expect([open, blockers[0]?.reason]).toEqual([false, "1 proxies have not acknowledged the root"]);
+  });
+
   it("a root that cannot sign is not trusted", () => {
     expect(gate("prepared", [], {}, "the new root waits for its certificate")).toMatchObject({ open: false });
     expect(gate("prepared", [member()]).open).toBe(true);

@@ -1,6 +1,6 @@
 // When a step of a rotation may be left: never by time alone, always by what every live agent and every one of its proxies has
 // shown. Pure. Answers who blocks and why, in words for `isthmus trust`.
-import { sequenceOf, type Rotation, type Step } from "./rotation.ts";
+import { proxiesAsideOf, sequenceOf, type Rotation, type Step } from "./rotation.ts";
 import { useOf, type MemberEvidence, type ReplicaEvidence } from "./evidence.ts";
 
 export interface Blocker {
@@ -59,10 +59,11 @@ function memberBlockers(rotation: Rotation, { cluster, replicas, silent }: Membe
   const block = (reason: string, away = false): Blocker => ({ cluster, reason, away });
   if (replicas.length === 0 && silent.length === 0) return [block("nothing is heard of its agents", true)];
   const old = silent.map((pod) => block(`agent ${pod} is of a version that does not say what it trusts`));
-  const unserved = unservedByAll(replicas);
+  const aside = proxiesAsideOf(rotation, cluster);
+  const unserved = unservedByAll(replicas).filter((name) => !aside.has(name));
   const lost = unserved.length === 0 ? [] : [block(`sidecars without an agent: ${names(unserved)}`)];
   const unready = replicas.flatMap((replica) => {
-    const reason = reasonOf(rotation, replica);
+    const reason = reasonOf(rotation, replica, aside);
     return reason === "" ? [] : [block(replicas.length === 1 ? reason : `agent ${replica.pod}: ${reason}`)];
   });
   return [...old, ...lost, ...unready];
@@ -74,7 +75,8 @@ function unservedByAll(replicas: readonly ReplicaEvidence[]): readonly string[] 
   return (first?.unserved ?? []).filter((pod) => others.every(({ unserved }) => unserved.includes(pod)));
 }
 
-type Check = (rotation: Rotation, replica: ReplicaEvidence) => string;
+/** `aside`: names of proxies that are not waited for. */
+type Check = (rotation: Rotation, replica: ReplicaEvidence, aside: ReadonlySet<string>) => string;
 
 const checks: Readonly<Record<Exclude<Step, "prepared">, readonly Check[]>> = {
   trusted: [hasBundle, trusts("to")],
@@ -85,10 +87,10 @@ const checks: Readonly<Record<Exclude<Step, "prepared">, readonly Check[]>> = {
   reverting: [hasBundle, trusts("from"), holds("from"), uses("from")],
 };
 
-function reasonOf(rotation: Rotation, replica: ReplicaEvidence): string {
+function reasonOf(rotation: Rotation, replica: ReplicaEvidence, aside: ReadonlySet<string>): string {
   if (rotation.step === "prepared") return "";
   for (const check of checks[rotation.step]) {
-    const reason = check(rotation, replica);
+    const reason = check(rotation, replica, aside);
     if (reason !== "") return reason;
   }
   return "";
@@ -100,9 +102,9 @@ function hasBundle(rotation: Rotation, { bundleSequence }: ReplicaEvidence): str
 }
 
 function trusts(which: "from" | "to"): Check {
-  return (rotation, replica) => {
+  return (rotation, replica, aside) => {
     const { trustedBy, untrusting } = useOf(replica, rotation[which]);
-    return missing(replica.proxies - trustedBy, untrusting, "have not acknowledged the root");
+    return missing({ count: replica.proxies - trustedBy, some: untrusting, aside }, "have not acknowledged the root");
   };
 }
 
@@ -115,16 +117,22 @@ function holds(which: "from" | "to"): Check {
 }
 
 function uses(which: "from" | "to"): Check {
-  return (rotation, replica) => {
+  return (rotation, replica, aside) => {
     const { usedBy, notUsing } = useOf(replica, rotation[which]);
-    return missing(replica.proxies - usedBy, notUsing, "have not acknowledged a certificate under the root");
+    return missing(
+      { count: replica.proxies - usedBy, some: notUsing, aside },
+      "have not acknowledged a certificate under the root",
+    );
   };
 }
 
 function proved(which: "from" | "to"): Check {
-  return (rotation, replica) => {
+  return (rotation, replica, aside) => {
     const { provenBy, unproven } = useOf(replica, rotation[which]);
-    return missing(replica.proxies - provenBy, unproven, "have not connected by the root in their trust file");
+    return missing(
+      { count: replica.proxies - provenBy, some: unproven, aside },
+      "have not connected by the root in their trust file",
+    );
   };
 }
 
@@ -135,7 +143,17 @@ function forgot(which: "from" | "to"): Check {
   };
 }
 
-function missing(count: number, some: readonly string[], what: string): string {
+interface Lacking {
+  readonly count: number;
+  /** Names of some of them, not of all. */
+  readonly some: readonly string[];
+  readonly aside: ReadonlySet<string>;
+}
+
+function missing(lacking: Lacking, what: string): string {
+  const { aside } = lacking;
+  const some = lacking.some.filter((name) => !aside.has(name));
+  const count = lacking.count - (lacking.some.length - some.length);
   if (count <= 0) return "";
   return some.length === 0 ? `${count} proxies ${what}` : `${names(some, count)} ${what}`;
 }

@@ -49,6 +49,8 @@ export interface Rotation {
   readonly journal: readonly JournalEntry[];
   /** Members that are not waited for, by an operator's word. */
   readonly setAside: readonly string[];
+  /** The same of single proxies, each `MEMBER NAME` with the name that `isthmus trust` gives it. Absent: none. */
+  readonly proxiesAside?: readonly string[];
   /** The step that an operator does not want to be left before he says so. */
   holdAt?: Step;
   /** Of an emergency: from here on nobody is waited for. */
@@ -152,6 +154,25 @@ export function setAside<Whole extends FleetTrust>(trust: Whole, cluster: string
   if (rotation === undefined) return rejected("ISTHMUS_ROTATION_NONE", "no rotation runs");
   const others = rotation.setAside.filter((name) => name !== cluster);
   return ok({ ...trust, rotation: { ...rotation, setAside: aside ? [...others, cluster].sort() : others } });
+}
+
+/** One proxy that is dead, or hangs, while the rest of its member is waited for. */
+export function setProxyAside<Whole extends FleetTrust>(
+  trust: Whole,
+  { cluster, proxy }: { readonly cluster: string; readonly proxy: string },
+  aside: boolean,
+): Result<Whole> {
+  const { rotation } = trust;
+  if (rotation === undefined) return rejected("ISTHMUS_ROTATION_NONE", "no rotation runs");
+  const entry = `${cluster} ${proxy}`;
+  const others = (rotation.proxiesAside ?? []).filter((each) => each !== entry);
+  return ok({ ...trust, rotation: { ...rotation, proxiesAside: aside ? [...others, entry].sort() : others } });
+}
+
+/** Names of the member's proxies that are not waited for. */
+export function proxiesAsideOf({ proxiesAside = [] }: Rotation, cluster: string): ReadonlySet<string> {
+  const prefix = `${cluster} `;
+  return new Set(proxiesAside.filter((each) => each.startsWith(prefix)).map((each) => each.slice(prefix.length)));
 }
 
 /** Lets the rotation go on, up to `holdAt` if that is given. */

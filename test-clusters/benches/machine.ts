@@ -27,3 +27,22 @@ export function pssKb(pid: number): number {
   const line = /^Pss:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"));
   return Number(line?.[1] ?? 0);
 }
+
+const TICK_MS = 50;
+
+/**
+ * How long a process that does next to nothing did not get the processor: what is slower by less than that was not slow by itself.
+ * Returns the way to stop, with the longest time in ms.
+ */
+export function watchStalls(): () => number {
+  let [last, longest] = [performance.now(), 0];
+  const timer = setInterval(() => {
+    const now = performance.now();
+    longest = Math.max(longest, now - last - TICK_MS);
+    last = now;
+  }, TICK_MS);
+  return () => {
+    clearInterval(timer);
+    return Math.round(longest);
+  };
+}

@@ -2,6 +2,7 @@
 // the way: the hub killed in each step, a member away from the hub, an operator who changes his mind, a compromised root.
 // Every case is a whole rotation; between cases nothing is restarted, so every pod is older than the roots that it works with.
 import { readFile, writeFile } from "node:fs/promises";
+import { loadavg } from "node:os";
 import { join } from "node:path";
 import { startTcpProxy, type TcpProxy } from "../faults/tcp-proxy.ts";
 import { clusterFleet } from "../joined/cluster-fleet.ts";
@@ -11,6 +12,7 @@ import type { FleetStage } from "../stage/fleet-under-test.ts";
 import { chartLifetimes, hubLifetimes, lifetimes, siteLifetimes } from "../stage/rotation-lifetimes.ts";
 import { openRotationStage, type RotationStage, type Step, type Traffic } from "../stage/rotation-stage.ts";
 import { until } from "../stage/until.ts";
+import { watchStalls } from "./machine.ts";
 import { atMost, type Bench, type BenchContext, type BenchResult } from "./bench.ts";
 
 const RPS = 500;
@@ -142,6 +144,8 @@ interface CaseResult {
   readonly seconds: number;
   readonly handshakes: number;
   readonly slowest_ms: number;
+  /** Beside the case: the longest time in which this process did not get the processor, and the load at the end. */
+  readonly machine: { readonly stalled_ms: number; readonly load: number };
   readonly said: readonly string[];
 }
 
@@ -171,6 +175,7 @@ async function measure(ground: Ground, { progress, only }: BenchContext): Promis
 
 async function runCase({ name, outcome, run }: Case, stage: RotationStage, ground: Ground): Promise<CaseResult> {
   let seconds = 0;
+  const stalled = watchStalls();
   const traffic: Traffic = await stage.during(async () => {
     const started = performance.now();
     await run(stage, ground);
@@ -179,7 +184,17 @@ async function runCase({ name, outcome, run }: Case, stage: RotationStage, groun
     seconds = (performance.now() - started) / 1000;
   });
   const { requests, failed, handshakes, slowestMs, said } = traffic;
-  return { case: name, requests, failed, seconds: Math.round(seconds), handshakes, slowest_ms: slowestMs, said };
+  const machine = { stalled_ms: stalled(), load: Math.round(loadavg()[0] ?? 0) };
+  return {
+    case: name,
+    requests,
+    failed,
+    seconds: Math.round(seconds),
+    handshakes,
+    slowest_ms: slowestMs,
+    machine,
+    said,
+  };
 }
 
 function pause(ms: number): Promise<void> {
