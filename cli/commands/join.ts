@@ -44,7 +44,11 @@ async function join(options: JoinOptions, streams: Streams): Promise<void> {
   const { token, text } = await readToken(options.tokenFile);
   const [, isMember] = await Promise.all([checkHelm(), checkCluster(context, token)]);
   out.say(`${token.cluster} joins the fleet of the hub at ${token.hub}`);
-  if (isMember) out.say(`${token.cluster} is a member already: the agent is brought up to date, the token is not used`);
+  if (isMember) {
+    out.say(
+      `${token.cluster} is a member already: the agent is brought up to date, and joins anew if this token is a new one`,
+    );
+  }
   await Promise.all([applySecret(context, text), applyCrds(context, `${chartDir}/crds`, (line) => out.say(line))]);
   await installChart(options, out);
   await waitForRollout({ context, timeoutMs, say: (line) => out.say(line) });

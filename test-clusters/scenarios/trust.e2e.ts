@@ -6,7 +6,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { canariesOf, findCanaries, sinksOf } from "../sites/canaries.ts";
 import { openCutOff, type CutOff } from "../stage/cut-off.ts";
-import { asSites, openRunnersFleet, runnersFleetKind, type RunnersFleet } from "../stage/runners-fleet.ts";
+import { joinWith } from "../joined/joined-fleet.ts";
+import { asClusters, asSites, openRunnersFleet, runnersFleetKind, type RunnersFleet } from "../stage/runners-fleet.ts";
 import { until } from "../stage/until.ts";
 
 /** On a busy machine a timing row asserts three times its bar; the bars themselves belong to the bench `revoke`. */
@@ -90,4 +91,36 @@ describe.runIf(onSites)("a member that leaves", () => {
     await until("north to be connected", 60_000, async () => (await stateOf("north")) === "connected");
     expect(readFileSync(identity, "utf8")).not.toBe(before);
   }, 180_000);
+});
+
+describe.runIf(!onSites)("a cluster that leaves", () => {
+  test("does so through its agent, and comes back by a join with a new token, with new keys", async () => {
+    const { up } = asClusters(fleet);
+    const caOf = async () => {
+      const read = [
+        "get",
+        "secret",
+        "isthmus-cluster-ca",
+        "-n",
+        "isthmus-system",
+        "-o",
+        "jsonpath={.data.clusterCaKeyPem}",
+      ];
+      return up.fleet.cluster("north").kubectl(read);
+    };
+    const before = await caOf();
+    expect(await fleet.product.isthmus(["leave", "--context", "north"])).toMatch(/north has left/);
+    expect(await stateOf("north")).toBe("left");
+    const folder = mkdtempSync(join(tmpdir(), "isthmus-rejoin-"));
+    try {
+      const token = join(folder, "token");
+      const words = ["token", "create", "north", "--trust-former", "--data", fleet.hub.dataDir, "--out", token];
+      await fleet.product.isthmus(words);
+      await joinWith(up, "north", token);
+      await until("north to be connected", 120_000, async () => (await stateOf("north")) === "connected");
+      expect(await caOf()).not.toBe(before);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }, 240_000);
 });
