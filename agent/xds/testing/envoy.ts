@@ -72,7 +72,7 @@ export function start(command: readonly string[], environment: Readonly<Record<s
 export async function eventually<T>(
   what: string,
   probe: () => Promise<T | undefined>,
-  deadlineMs = 20_000,
+  deadlineMs = 45_000,
 ): Promise<T> {
   const end = performance.now() + deadlineMs;
   let last: unknown;
