@@ -209,6 +209,25 @@ describe("a member's trust bundle", () => {
   });
 });
 
+describe("while another replica joins the fleet anew", () => {
+  it("nothing is written over its keys, and no certificate is asked for with the old ones", async () => {
+    const joining = {
+      stage: "joining",
+      tokenId: "t",
+      agentKeyPem: "a",
+      clusterCaKeyPem: "c",
+      former: initial,
+    } as const;
+    const credential = open();
+    kept = joining;
+    start(credential);
+    await clock.pass(13 * hourMs);
+    expect(await credential.offerBundle(await signedBundle(root, signer, 4))).toEqual({ ok: true, value: "newer" });
+    expect([kept, renewals, saves]).toEqual([joining, 0, 0]);
+    expect(credential.state().bundle.sequence).toBe(4); // it goes by the newest all the same
+  });
+});
+
 describe("a kept identity", () => {
   it("is the same after it was written and read", () => {
     const again = decodeIdentity(encodeIdentity(initial));

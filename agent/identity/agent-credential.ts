@@ -92,6 +92,8 @@ class RunningCredential implements AgentCredential {
   #opened: Opened;
   #former: ClusterCa | undefined;
   #renewing = false;
+  /** Another replica joins anew: what is kept are its keys now, which nobody else has. */
+  #rejoining = false;
   #agentDueMs = 0;
   #clusterCaDueMs = 0;
   #wake: () => void = () => undefined;
@@ -183,7 +185,7 @@ class RunningCredential implements AgentCredential {
 
   async #refresh(renew: Renew): Promise<void> {
     await this.#adoptKept();
-    if (!this.#deps.mayWrite() || !this.#isDue()) return;
+    if (this.#rejoining || !this.#deps.mayWrite() || !this.#isDue()) return;
     const withClusterCa = this.#clusterCaDueMs <= this.#deps.clock.now();
     this.#renewing = true;
     try {
@@ -201,6 +203,7 @@ class RunningCredential implements AgentCredential {
   /** Another replica may have renewed already: what is kept is asked before anything is written or renewed. */
   async #adoptKept(): Promise<void> {
     const kept = await this.#deps.store.load();
+    this.#rejoining = kept?.stage === "joining";
     if (kept?.stage !== "joined" || kept.agentChainPem === this.state().agentChainPem) return;
     const { bundle, knownSigners } = this.state(); // never an older one than this replica has accepted
     const opened = openIdentity(bundle.sequence > kept.bundle.sequence ? { ...kept, bundle, knownSigners } : kept);
@@ -227,7 +230,7 @@ class RunningCredential implements AgentCredential {
   }
 
   async #keep(opened: Opened): Promise<void> {
-    if (this.#deps.mayWrite()) await this.#deps.store.save(opened.state);
+    if (this.#deps.mayWrite() && !this.#rejoining) await this.#deps.store.save(opened.state);
     this.#use(opened);
   }
 
