@@ -30,11 +30,14 @@ export async function openRevisionMemory(dataDir: string, clock: Clock, log: Log
     try {
       // which the hub says (hub/folder-watch.ts); writing would make a new one, in the way of the old one's return
       if ((await dataFolderGone(dataDir)) !== undefined) return;
-      await writeSecretFile(path, `${JSON.stringify(next)}\n`, 0o600);
+      await writeSecretFile(path, `${JSON.stringify(next)}\n`, 0o600, "existing");
       saved = next;
       refused = "";
     } catch (error) {
-      if (!(error instanceof UserError)) throw error;
+      if (!(error instanceof UserError)) {
+        if ((await dataFolderGone(dataDir)) !== undefined) return; // in the middle of it
+        throw error;
+      }
       const { message, hint, code } = error;
       if (message !== refused) log.error(message, { code, next: hint });
       refused = message;

@@ -7,10 +7,18 @@ import { UserError } from "../errors.ts";
 /** Bits of group and others: any of them means that somebody else reads a key or writes a root. */
 const foreignBits = 0o077;
 
-/** Temporary file, fsync, rename, fsync of the folder: after a crash or a full disk the old file or the new one is there, whole. */
-export async function writeSecretFile(path: string, text: string, mode: 0o400 | 0o600): Promise<void> {
+/**
+ * Temporary file, fsync, rename, fsync of the folder: after a crash or a full disk the old file or the new one is there, whole.
+ * `inFolder` "existing" makes no folder: one that was taken away must find its place free when it is put back.
+ */
+export async function writeSecretFile(
+  path: string,
+  text: string,
+  mode: 0o400 | 0o600,
+  inFolder: "made" | "existing" = "made",
+): Promise<void> {
   const folder = dirname(path);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  if (inFolder === "made") await mkdir(folder, { recursive: true, mode: 0o700 });
   const temporary = `${path}.${process.pid}.new`;
   try {
     const file = await open(temporary, "w", mode);
