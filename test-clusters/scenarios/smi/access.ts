@@ -4,7 +4,7 @@ import { expect } from "vitest";
 import type { Scene } from "../../stage/fleet-under-test.ts";
 import { until } from "../../stage/until.ts";
 import { GRPC_PORT, HTTP_PORT, serviceExport, TCP_PORT, workload } from "../../stage/workload.ts";
-import type { Caller } from "../../traffic/caller.ts";
+import type { Answer, Caller } from "../../traffic/caller.ts";
 import { pathTricks } from "./path-tricks.ts";
 import type { Area } from "./row.ts";
 import { only } from "./targets.ts";
@@ -33,17 +33,26 @@ interface Ask {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-async function statusOf(
-  caller: Caller,
-  { path = "/", port, method = "GET", headers = {} }: Ask,
-): Promise<number | undefined> {
-  return (await caller.request({ url: at(path, port), method, headers, connection: "kept" })).status;
+function answerTo(caller: Caller, { path = "/", port, method = "GET", headers = {} }: Ask): Promise<Answer> {
+  return caller.request({ url: at(path, port), method, headers, connection: "kept" });
+}
+
+async function statusOf(caller: Caller, ask: Ask): Promise<number | undefined> {
+  return (await answerTo(caller, ask)).status;
 }
 
 /** Waits for the last of these answers, then asks all of them. */
 async function answers(caller: Caller, ...rows: readonly (readonly [Ask, number])[]): Promise<void> {
-  for (const [ask, status] of rows)
-    await until(`${status} for ${JSON.stringify(ask)}`, 20_000, async () => (await statusOf(caller, ask)) === status);
+  for (const [ask, status] of rows) {
+    let last = "nothing";
+    await until(`${status} for ${JSON.stringify(ask)}`, 60_000, async () => {
+      const { status: seen, error, body = "", ms } = await answerTo(caller, ask);
+      last = `${error ?? `${String(seen)} ${body.trim()}`} after ${ms.toFixed(0)} ms`;
+      return seen === status;
+    }).catch((cause: unknown) => {
+      throw new Error(`the last answer was: ${last}`, { cause });
+    });
+  }
   for (const [ask, status] of rows) expect([ask, await statusOf(caller, ask)]).toEqual([ask, status]);
 }
 
