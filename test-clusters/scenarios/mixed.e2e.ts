@@ -12,8 +12,8 @@ import type { Caller } from "../traffic/caller.ts";
 
 const SITE = "rack";
 const namespace = "e2e-mixed";
-/** On a machine that tests share, ten times the line to hold; what nobody rescues waits for Envoy's 15 s. */
-const SLOWEST_MS = 1_200 * 10;
+/** On a machine that tests share, three times the line to hold. */
+const SLOWEST_MS = 1_200 * 3;
 
 let fleet: RunnersFleet;
 let guest: GuestSite | undefined;
