@@ -265,8 +265,8 @@ export const accessArea: Area = {
             `${sinceMs.toFixed(0)} ms (${wholeMs.toFixed(0)} ms with kubectl, or writing the file)`,
         );
         process.stdout.write(`a TrafficTarget takes effect after ${words.join(" when taken away, ")} when given\n`);
-        // others' rows run beside: ten times the bar
-        expect(Math.max(taken.sinceMs, given.sinceMs)).toBeLessThan(10_000);
+        // on a machine that tests share, three times the bar
+        expect(Math.max(taken.sinceMs, given.sinceMs)).toBeLessThan(3_000);
       },
     },
   ],
