@@ -2,7 +2,6 @@
 // level object or a task; this file says who is told of what, and holds no rule.
 import type { Clock } from "../shared/clock.ts";
 import { UserError } from "../shared/errors.ts";
-import type { StatusReport } from "../shared/grpc/fleet-messages.ts";
 import { trustDomainOf } from "../shared/ids.ts";
 import { runTasks, type Task } from "../shared/lifecycle.ts";
 import type { Log } from "../shared/log.ts";
@@ -11,6 +10,7 @@ import type { RegistryRecord } from "../shared/registry.ts";
 import type { Problem } from "../shared/result.ts";
 import type { AdminSurface } from "./admin-http.ts";
 import { adsPortTask, type AdsPortTask } from "./ads-port.ts";
+import { agentStatus } from "./agent-status.ts";
 import { ackNote, createProblemBook } from "./agent-views.ts";
 import { createAnswers } from "./explain/answer.ts";
 import { createFailingWorkloads, type FailingWorkloads } from "./failing-workloads.ts";
@@ -40,7 +40,6 @@ import type { AgentMetrics } from "./metrics.ts";
 import { createPolicyCopies } from "./policy-copies.ts";
 import type { Leader, Platform, Service } from "./platform.ts";
 import { awaitNewToken } from "./rejoining.ts";
-import { trustReport } from "./trust-report.ts";
 
 const AGENT_ACCOUNT = "isthmus-agent";
 const GATEWAY_ACCOUNT = "isthmus-gateway";
@@ -301,35 +300,22 @@ function allProblems(member: Member): readonly Problem[] {
 function hubTask(member: Member, { verifiedBy }: AdsPortTask): Task {
   const { deps, credential, remote, publisher, levels, mesh, statusListeners } = member;
   const book = createProblemBook(() => deps.clock.now());
-  const status = (): Omit<
-    StatusReport,
-    "bundleSequence" | "appliedRevision" | "clusterCaNotAfterMs" | "agentNotAfterMs"
-  > => {
-    const streams = mesh.ads.streams();
-    const inputs = levels.settled?.inputs;
-    return {
-      agentVersion: deps.config.version,
+  const status = () =>
+    agentStatus({
+      version: deps.config.version,
       pod: deps.config.podName,
-      proxies: streams.filter(({ peer }) => peer.kind === "sidecar").length,
-      gatewaysReady: streams.filter(({ peer }) => peer.kind === "gateway").length,
-      servicesExported: inputs?.exports.length ?? 0,
-      servicesImported: new Set(
-        remote.records().flatMap((record) => (record.kind === "service" ? [`${record.namespace}/${record.name}`] : [])),
-      ).size,
+      inputs: levels.settled?.inputs,
+      records: remote.records(),
       problems: book(allProblems(member)),
-      trust: trustReport({
-        streams,
-        verifiedBy,
-        pods: inputs?.pods ?? [],
-        rootsDer: credential.state().bundle.rootsDer,
-        agentRoot: credential.agentRoot(),
-        // else a rotation could go on between the hub's answer and the moment in which it is used
-        clusterCaRoot: credential.isRenewing() ? "" : credential.clusterCa().root,
-        svidTtlMs: deps.config.svidTtlMs,
-        nowMs: deps.clock.now(),
-      }),
-    };
-  };
+      streams: mesh.ads.streams(),
+      verifiedBy,
+      rootsDer: credential.state().bundle.rootsDer,
+      agentRoot: credential.agentRoot(),
+      // else a rotation could go on between the hub's answer and the moment in which it is used
+      clusterCaRoot: credential.isRenewing() ? "" : credential.clusterCa().root,
+      svidTtlMs: deps.config.svidTtlMs,
+      nowMs: deps.clock.now(),
+    });
   const onState = (state: HubState) => {
     levels.hub = state;
     levels.cutOff = cutOffAfter(levels.cutOff, state);

@@ -1,10 +1,10 @@
 // Registrations that `isthmus run` left behind when it was killed: the workload's process is gone, so is its claim. Pids are
 // of this machine, as the folder is.
-import { unlink } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import type { Log } from "../../shared/log.ts";
-import type { ManifestFile } from "./manifest-file.ts";
+import { readManifestFile, type ManifestFile } from "./manifest-file.ts";
+import { removeRegistration } from "./registration-file.ts";
 
 /** Files whose every workload was registered by a process that is dead. */
 export function deadRegistrations(
@@ -19,15 +19,13 @@ export function deadRegistrations(
   });
 }
 
+/** What `files` said may be of yesterday: each is looked at once more. */
 export async function removeDead(folder: string, files: readonly ManifestFile[], log: Log): Promise<void> {
   for (const { file } of deadRegistrations(files, isAlive)) {
     const name = file.slice(file.lastIndexOf("/") + 1);
-    try {
-      await unlink(join(folder, name));
+    const isDead = (text: string) => deadRegistrations([readManifestFile(file, text, undefined)], isAlive).length > 0;
+    if (await removeRegistration(join(folder, name), isDead))
       log.info("the process behind a registered workload is dead: its registration is removed", { file: name });
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-    }
   }
 }
 

@@ -1,6 +1,6 @@
 // A workload that no manifest declares is declared by `isthmus run` itself: a Workload manifest in the site's data folder, there
 // for as long as the program runs. Whoever may write there may claim an account: the folder's mode is the authorisation.
-import { access, constants, link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { access, constants, mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import {
@@ -9,6 +9,12 @@ import {
   registrationFile,
   workloadFolder,
 } from "../../agent/site/credential-folder.ts";
+import {
+  linkWhereNothingIs,
+  pidOfRegistration,
+  readRegistration,
+  removeRegistration,
+} from "../../agent/site/registration-file.ts";
 import { isAlive } from "../child-process.ts";
 import type { Workload } from "./options.ts";
 
@@ -48,11 +54,10 @@ export async function register(dataDir: string, workload: Workload): Promise<voi
   const draft = join(dirname(path), `.${workload.namespace}.${workload.name}.${process.pid}`);
   await writeFile(draft, `${JSON.stringify(workloadManifest(workload, process.pid), undefined, 2)}\n`, { mode: 0o600 });
   try {
-    // a link appears whole, and only where nothing is yet
-    while (!(await linked(draft, path))) {
+    while (!(await linkWhereNothingIs(draft, path))) {
       const pid = await registeredPid(path);
       if (pid !== undefined && isAlive(pid)) throw taken(workload, pid);
-      await rm(path, { force: true });
+      await removeRegistration(path, (text) => !isAlive(pidOfRegistration(text)));
     }
   } finally {
     await rm(draft, { force: true });
@@ -61,8 +66,7 @@ export async function register(dataDir: string, workload: Workload): Promise<voi
 
 /** Removes the registration if it is this process's own. */
 export async function deregister(dataDir: string, workload: Workload): Promise<void> {
-  const path = registrationFile(dataDir, workload);
-  if ((await registeredPid(path)) === process.pid) await rm(path, { force: true });
+  await removeRegistration(registrationFile(dataDir, workload), (text) => pidOfRegistration(text) === process.pid);
 }
 
 export function taken({ namespace, name }: Workload, pid: number): UserError {
@@ -85,21 +89,9 @@ export async function checkDataFolder(dataDir: string): Promise<void> {
   });
 }
 
-async function linked(from: string, to: string): Promise<boolean> {
-  return link(from, to).then(
-    () => true,
-    (error: unknown) => {
-      if ((error as NodeJS.ErrnoException).code === "EEXIST") return false;
-      throw error;
-    },
-  );
-}
-
 async function registeredPid(path: string): Promise<number | undefined> {
-  const text = await readFile(path, "utf8").catch(() => undefined);
-  if (text === undefined) return undefined;
-  const { metadata } = JSON.parse(text) as { metadata?: { annotations?: Record<string, string> } };
-  return Number(metadata?.annotations?.[pidAnnotation] ?? 0);
+  const text = await readRegistration(path);
+  return text === undefined ? undefined : pidOfRegistration(text);
 }
 
 /** Whether a manifest of the site declares it: it has a credential folder that no registration has brought about. */
