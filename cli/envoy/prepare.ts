@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { UserError } from "../../shared/errors.ts";
 import type { Result } from "../../shared/result.ts";
 import type { BoundProxy, ProxyFacts, ProxyFolders } from "../../agent/xds/bound-proxy.ts";
-import type { EnvoyCommand } from "./process.ts";
+import type { EnvoyCommand, SocketAddress } from "./process.ts";
 
 /** agent/xds/bound-proxy.ts; tests have an Envoy of their own. */
 export type MakeProxy = (facts: ProxyFacts, folders: ProxyFolders) => Result<BoundProxy>;
@@ -13,11 +13,12 @@ export interface EnvoyPlan extends ProxyFolders {
   readonly program: string;
   readonly facts: ProxyFacts;
   readonly needed: readonly string[];
+  readonly called?: readonly SocketAddress[];
   readonly title: string;
 }
 
 export async function prepareEnvoy(plan: EnvoyPlan, makeProxy: MakeProxy): Promise<EnvoyCommand> {
-  const { program, facts, configDir, needed, title } = plan;
+  const { program, facts, configDir, needed, called, title } = plan;
   const proxy = makeProxy(facts, plan);
   if (!proxy.ok) {
     const [problem] = proxy.error;
@@ -25,5 +26,13 @@ export async function prepareEnvoy(plan: EnvoyPlan, makeProxy: MakeProxy): Promi
   }
   const { files, arguments: args, environment, adminSocketPath } = proxy.value;
   for (const [name, text] of Object.entries(files)) await writeFile(join(configDir, name), text, { mode: 0o600 });
-  return { program, arguments: args, environment, adminSocket: adminSocketPath, needed, title };
+  return {
+    program,
+    arguments: args,
+    environment,
+    adminSocket: adminSocketPath,
+    needed,
+    ...(called && { called }),
+    title,
+  };
 }

@@ -1,5 +1,6 @@
 // An Envoy beside this program: started, watched, started again when it dies, ended with it. Called for a workload's sidecar and
 // for a site's gateway. What Envoy says is kept, not shown, except what a person can mend.
+import { connect } from "node:net";
 import { createInterface } from "node:readline";
 import { backoffDelayMs } from "../../shared/backoff.ts";
 import type { Clock } from "../../shared/clock.ts";
@@ -24,10 +25,17 @@ export interface EnvoyCommand {
   readonly adminSocket: string;
   /** Addresses (`host:port`) without which it is of no use: the start fails when one of them is taken. */
   readonly needed: readonly string[];
+  /** Those of them on loopback that the program beside it calls: it is ready when they take connections, whatever its counters say. */
+  readonly called?: readonly SocketAddress[];
   /** As a person calls it: `the sidecar of shop/cart`. */
   readonly title: string;
   /** Waited for however long it takes: a busy machine is no reason to end a whole site. */
   readonly patient?: boolean;
+}
+
+export interface SocketAddress {
+  readonly address: string;
+  readonly port: number;
 }
 
 export interface EnvoyDeps {
@@ -107,7 +115,10 @@ async function firstReady(
   void started.child.ended.then((value) => (end = value));
   let deadline = clock.now() + READY_MS;
   const late = `has no configuration after ${READY_MS / 1000} s`;
-  while (!(await isReady(command.adminSocket))) {
+  const isUsable = async () =>
+    (await isReady(command.adminSocket)) &&
+    (missingAddress(command, started) !== undefined || (await allTakeConnections(command.called ?? [])));
+  while (!(await isUsable())) {
     if (end !== undefined) throw startFailure(command, started, describeEnd(end));
     if (clock.now() > deadline) {
       const failure = startFailure(command, started, late);
@@ -119,6 +130,22 @@ async function firstReady(
   }
   const unbound = missingAddress(command, started);
   if (unbound !== undefined) throw unbound;
+}
+
+async function allTakeConnections(sockets: readonly SocketAddress[]): Promise<boolean> {
+  const taken = await Promise.all(sockets.map(takesConnections));
+  return taken.every(Boolean);
+}
+
+function takesConnections({ address, port }: SocketAddress): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, address);
+    const answer = (taken: boolean) => {
+      socket.destroy();
+      resolve(taken);
+    };
+    socket.once("connect", () => answer(true)).once("error", () => answer(false));
+  });
 }
 
 /** Envoy counts as ready without a listener that it could not bind. */

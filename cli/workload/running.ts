@@ -5,7 +5,7 @@ import type { Clock } from "../../shared/clock.ts";
 import { workloadFolder } from "../../agent/site/credential-folder.ts";
 import { endChild, exitStatus, hasEnded, signalGroup, type Child } from "../child-process.ts";
 import { prepareEnvoy, type MakeProxy } from "../envoy/prepare.ts";
-import { startEnvoy, type EnvoyCommand } from "../envoy/process.ts";
+import { startEnvoy, type EnvoyCommand, type SocketAddress } from "../envoy/process.ts";
 import { findApplication, startApplication } from "./application.ts";
 import { credentialGone, waitForCredential, type WorkloadCredential } from "./credential.ts";
 import { choosePath, type NetworkPath } from "./network-path.ts";
@@ -133,7 +133,8 @@ async function supervisedOn(path: NetworkPath, input: Supervised, deps: RunDeps,
     facts: credential,
     credentialDir: credential.dir,
     configDir: folder.path,
-    needed: neededSockets(credential.sidecar),
+    needed: [...inboundSockets(credential.sidecar), ...calledSockets(credential.sidecar).map(socketText)],
+    called: calledSockets(credential.sidecar),
     title: `the sidecar of ${credential.namespace}/${credential.name}`,
   };
   const command = wrapped(await prepareEnvoy(plan, deps.makeProxy), (own) => path.sidecarCommand(sidecarAs(user, own)));
@@ -161,12 +162,11 @@ function wrapped(envoy: EnvoyCommand, wrap: NetworkPath["sidecarCommand"]): Envo
   return { ...envoy, program, arguments: args };
 }
 
-function neededSockets(sidecar: WorkloadCredential["sidecar"]): readonly string[] {
-  const own = [sidecar.httpProxy, ...(sidecar.redirect === undefined ? [] : [sidecar.redirect])];
-  return [...inboundSockets(sidecar), ...own.map(socketText)];
+function calledSockets({ httpProxy, redirect }: WorkloadCredential["sidecar"]): readonly SocketAddress[] {
+  return [httpProxy, ...(redirect === undefined ? [] : [redirect])];
 }
 
-function socketText({ address, port }: { readonly address: string; readonly port: number }): string {
+function socketText({ address, port }: SocketAddress): string {
   return `${address}:${port}`;
 }
 

@@ -70,14 +70,14 @@ export function startStandInAgent(dataDir: string, sockets: Sockets): { stop(): 
   return { stop: () => watcher.close() };
 }
 
-/** A sidecar that hands calls to the application, configured by its bootstrap alone. */
-export function staticProxy({ inbound, application }: Sockets): MakeProxy {
+/** A sidecar that hands calls to the application, whichever way they come, configured by its bootstrap alone. */
+export function staticProxy({ inbound, application, httpProxy }: Sockets): MakeProxy {
   return (_facts, { configDir }) => {
     const adminSocketPath = join(configDir, "admin.sock");
     const socket = (port: number) => ({ socket_address: { address: "127.0.0.1", port_value: port } });
-    const manager = {
+    const manager = (name: string) => ({
       "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-      stat_prefix: "inbound",
+      stat_prefix: name,
       route_config: {
         virtual_hosts: [
           { name: "all", domains: ["*"], routes: [{ match: { prefix: "/" }, route: { cluster: "application" } }] },
@@ -89,22 +89,21 @@ export function staticProxy({ inbound, application }: Sockets): MakeProxy {
           typed_config: { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
         },
       ],
-    };
+    });
+    const listener = (name: string, direction: string, port: number) => ({
+      name,
+      stat_prefix: name,
+      traffic_direction: direction,
+      enable_reuse_port: false,
+      address: socket(port),
+      filter_chains: [
+        { filters: [{ name: "envoy.filters.network.http_connection_manager", typed_config: manager(name) }] },
+      ],
+    });
     const bootstrap = {
       admin: { address: { pipe: { path: adminSocketPath, mode: 0o600 } } },
       static_resources: {
-        listeners: [
-          {
-            name: "inbound",
-            stat_prefix: "inbound",
-            traffic_direction: "INBOUND",
-            enable_reuse_port: false,
-            address: socket(inbound),
-            filter_chains: [
-              { filters: [{ name: "envoy.filters.network.http_connection_manager", typed_config: manager }] },
-            ],
-          },
-        ],
+        listeners: [listener("inbound", "INBOUND", inbound), listener("http-proxy", "OUTBOUND", httpProxy)],
         clusters: [
           {
             name: "application",
