@@ -4,8 +4,9 @@ import type { ServerOptions, ServiceDefinition } from "@grpc/grpc-js";
 
 const asItIs = (bytes: Buffer) => bytes;
 
-const method = (name: string) => ({
-  path: `/envoy.service.discovery.v3.AggregatedDiscoveryService/${name}`,
+/** A stream both ways, of messages as they are on the wire. */
+export const byteStream = (path: string) => ({
+  path,
   requestStream: true,
   responseStream: true,
   requestSerialize: asItIs,
@@ -13,6 +14,8 @@ const method = (name: string) => ({
   responseSerialize: asItIs,
   responseDeserialize: asItIs,
 });
+
+const method = (name: string) => byteStream(`/envoy.service.discovery.v3.AggregatedDiscoveryService/${name}`);
 
 export const adsService = {
   DeltaAggregatedResources: method("DeltaAggregatedResources"),

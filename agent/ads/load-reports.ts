@@ -6,24 +6,16 @@ import { isHttp } from "../xds/clusters.ts";
 import { formatName } from "../xds/names.ts";
 import type { ProxyClass } from "../xds/proxy.ts";
 import { authenticate, type AuthenticationDeps } from "./authenticate.ts";
+import { byteStream } from "./definition.ts";
 import { refusalStatus } from "./limits.ts";
 import { decodeLoadReport, encodeLoadWish, type Answers } from "./load-messages.ts";
 import { parsePeer, type AdsIdentity, type Peer } from "./peer.ts";
 import type { Turnstile } from "./turnstile.ts";
 
 const REPORT_EVERY_S = 2;
-const asItIs = (bytes: Buffer) => bytes;
 
 export const loadService = {
-  StreamLoadStats: {
-    path: "/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats",
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: asItIs,
-    requestDeserialize: asItIs,
-    responseSerialize: asItIs,
-    responseDeserialize: asItIs,
-  },
+  StreamLoadStats: byteStream("/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats"),
 } satisfies ServiceDefinition;
 
 export interface LoadReportDeps extends AuthenticationDeps {

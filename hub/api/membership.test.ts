@@ -1,8 +1,8 @@
 // An operator's power over members, on a real hub with a real Redis: two opt-ins, withdrawn tokens, cutting off and taking back.
 import { Redis } from "ioredis";
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import type { TrustBundle } from "../../shared/pki/bundle.ts";
 import { isBundleSigned } from "../../shared/pki/bundle-signature.ts";
 import type { WatchEvent, WireRecord } from "../../shared/grpc/fleet-messages.ts";
@@ -294,6 +294,7 @@ describe("the audit log", () => {
 describe("a hub that starts again", () => {
   it("still says who is revoked, and refuses an audit log that was changed", async () => {
     const dataDir = await makeDataDir();
+    onTestFinished(() => rm(dataDir, { recursive: true, force: true }));
     const first = await startTestHub({ data: dataDir }, true);
     await joinAgent(first, "again-a");
     await first.operator("POST", "/v1/members/again-a/revoke");

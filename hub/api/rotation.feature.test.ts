@@ -234,18 +234,6 @@ describe("a rotation of the root", () => {
     expect(reply.bundle?.revokedTrustDomains).toEqual([]);
   }, 60_000);
 
-  it("frees a name that was left: what its former life could use hangs on the root that is gone", async () => {
-    const hub = await aHub();
-    const east = new Obedient(await joinAgent(hub, "east"));
-    await joinAgent(hub, "west");
-    await hub.operator("POST", "/v1/members/west/leave");
-    await expect(hub.tokenFor("west")).rejects.toMatchObject({ code: "ISTHMUS_NAME_RESTS" });
-    await hub.operator("POST", "/v1/rotation", {});
-    await untilOver(hub, [east]);
-    const { reply } = await joinAgent(hub, "west");
-    expect(reply.bundle?.revokedTrustDomains).toEqual([]);
-  }, 60_000);
-
   it("is one at a time", async () => {
     const hub = await aHub();
     await hub.operator("POST", "/v1/rotation", { hold: "prepared" });
