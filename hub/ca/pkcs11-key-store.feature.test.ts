@@ -1,5 +1,5 @@
 // Against a real SoftHSM2 (Debian: apt install softhsm2) and the real native module; skipped, aloud and with the reason as the tests'
-// name, where one of them is missing: `npm ci --ignore-scripts` brings the module's source alone, `npm rebuild pkcs11js` builds it.
+// name, where one of them is missing: `npm test` builds the module (shared/tooling/native-module.ts), `npm ci --ignore-scripts` brings its source alone.
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";

@@ -2,6 +2,7 @@
 // on clusters. The README's second command.
 import { spawnSync } from "node:child_process";
 import process from "node:process";
+import { buildNativeModule } from "./native-module.ts";
 
 const stages = [
   ["shared/tooling/check.ts"],
@@ -9,6 +10,7 @@ const stages = [
   ["test-clusters/e2e.ts", "smoke", "core"],
 ];
 
+buildNativeModule("pkcs11js", (line) => process.stderr.write(`${line}\n`));
 let failed = 0;
 for (const [script, ...args] of stages) {
   const done = spawnSync(process.execPath, [script ?? "", ...args], { stdio: "inherit" });
