@@ -1,115 +1,31 @@
 // The life of a member: credentials, hub session, mesh and leadership, wired together on its platform. Everything here is a
 // level object or a task; this file says who is told of what, and holds no rule.
-import type { Clock } from "../shared/clock.ts";
 import { UserError } from "../shared/errors.ts";
-import { trustDomainOf } from "../shared/ids.ts";
-import { runTasks, type Task } from "../shared/lifecycle.ts";
-import type { Log } from "../shared/log.ts";
+import { runTasks } from "../shared/lifecycle.ts";
 import { createSigningPool, type SigningPool } from "../shared/pki/signing-pool.ts";
 import type { RegistryRecord } from "../shared/registry.ts";
 import type { Problem } from "../shared/result.ts";
-import type { AdminSurface } from "./admin-http.ts";
-import { adsPortTask, type AdsPortTask } from "./ads-port.ts";
-import { agentStatus } from "./agent-status.ts";
-import { ackNote, createProblemBook } from "./agent-views.ts";
-import { createAnswers } from "./explain/answer.ts";
-import { createFailingWorkloads, type FailingWorkloads } from "./failing-workloads.ts";
-import { skewProblems } from "./hub/clock-skew.ts";
-import { cutOffAfter, type CutOff } from "./hub/cut-off.ts";
+import { ackNote } from "./agent-views.ts";
+import { createFailingWorkloads } from "./failing-workloads.ts";
 import { Publisher } from "./hub/publisher.ts";
 import { restoredRegistry } from "./hub/registry-copy.ts";
 import { refusedProblems } from "./hub/refused-records.ts";
 import { RemoteRegistry } from "./hub/remote-registry.ts";
-import { runHubSession, type HubState } from "./hub/session.ts";
-import { accountNameProblems } from "./identity/account-names.ts";
-import { openAgentCredential, type AgentCredential } from "./identity/agent-credential.ts";
-import {
-  certificateProblems,
-  certificatesOf,
-  livesOver,
-  watchAges,
-  type HeldCertificates,
-} from "./identity/certificate-ages.ts";
-import type { IdentityStore, JoinedIdentity } from "./identity/identity-state.ts";
+import { openAgentCredential } from "./identity/agent-credential.ts";
+import { certificatesOf, livesOver, watchAges } from "./identity/certificate-ages.ts";
+import type { JoinedIdentity } from "./identity/identity-state.ts";
 import { foreignFleetsReader, rootsReader } from "./identity/roots-pem.ts";
-import { createSvidIssuer, type SvidIssuer } from "./identity/svid-issuer.ts";
+import { createSvidIssuer } from "./identity/svid-issuer.ts";
 import { selectExports } from "./ir/exports.ts";
-import { createMesh, type Mesh, type Settled } from "./mesh.ts";
-import { meshInputs, missingSources, type MeshSources } from "./mesh-inputs.ts";
-import type { AgentMetrics } from "./metrics.ts";
+import { createMesh, type Settled } from "./mesh.ts";
+import { meshInputs, type MeshSources } from "./mesh-inputs.ts";
 import { createPolicyCopies } from "./policy-copies.ts";
-import type { Leader, Platform, Service } from "./platform.ts";
-import { awaitNewToken } from "./rejoining.ts";
-
-const AGENT_ACCOUNT = "isthmus-agent";
-const GATEWAY_ACCOUNT = "isthmus-gateway";
-
-export interface MemberConfig {
-  /** Namespace of the agent's and the gateway's accounts. */
-  readonly namespace: string;
-  /** This replica, as it shows in the fleet's status. */
-  readonly podName: string;
-  readonly version: string;
-  /** `host:port` */
-  readonly adsListen: string;
-  readonly svidTtlMs: number;
-  readonly permissive: boolean;
-  /** Whether workloads may call what is no service of the mesh. */
-  readonly egress: boolean;
-  /** Whether requests are counted by pod. */
-  readonly podLabel: boolean;
-  /** Members whose policy is copied here; `*`: every member's. */
-  readonly policyFrom: readonly string[];
-  readonly region: string;
-  readonly zone: string;
-  /** Where the token was that it came by, and where one is looked for once it has left. Undefined: nowhere. */
-  readonly tokenFile: string | undefined;
-}
-
-export interface MemberDeps {
-  readonly config: MemberConfig;
-  readonly platform: Platform;
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly log: Log;
-  readonly store: IdentityStore;
-  readonly metrics: AgentMetrics;
-  readonly surface: AdminSurface;
-}
+import { AGENT_ACCOUNT, GATEWAY_ACCOUNT, type Levels, type Member, type MemberDeps } from "./member-parts.ts";
+import { allProblems, missingText } from "./member-problems.ts";
+import { adsTask, hubTask, leadershipTask, rejoinTask, tellStatus, untilFault } from "./member-tasks.ts";
 
 /** Of a member that is cut off: the others neither call it nor answer, and its gateway takes no peer. */
 const noRecords: readonly RegistryRecord[] = [];
-
-/** The levels that change while the member lives; everything else is made once. */
-interface Levels {
-  hub: HubState;
-  cutOff: CutOff;
-  /** Of this clock against the hub's, as last told. */
-  skewMs: number;
-  leads: () => boolean;
-  settled: Settled | undefined;
-  adsOpen: boolean;
-}
-
-interface Member {
-  readonly deps: MemberDeps;
-  readonly identity: JoinedIdentity;
-  readonly levels: Levels;
-  readonly credential: AgentCredential;
-  readonly pool: SigningPool;
-  readonly issuer: SvidIssuer;
-  readonly remote: RemoteRegistry;
-  readonly publisher: Publisher;
-  readonly leader: Leader;
-  readonly service: Service;
-  readonly mesh: Mesh;
-  readonly sources: MeshSources;
-  readonly failing: FailingWorkloads;
-  readonly heldCertificates: HeldCertificates;
-  /** Ends the program with a fault of ours. */
-  readonly fault: PromiseWithResolvers<never>;
-  readonly statusListeners: Set<() => void>;
-}
 
 export async function runMember(deps: MemberDeps, identity: JoinedIdentity, signal: AbortSignal): Promise<void> {
   const pool = createSigningPool();
@@ -237,12 +153,6 @@ function wire(member: Member): void {
   mesh.pusher.changed();
 }
 
-function missingText({ sources, levels }: Member): string | undefined {
-  const served = levels.adsOpen && levels.settled !== undefined;
-  const missing = [...missingSources(sources), ...(served ? [] : ["the first configuration for proxies"])];
-  return missing.length === 0 ? undefined : `waiting for ${missing.join(", ")}`;
-}
-
 function onSettled(member: Member, settled: Settled): void {
   const { levels, publisher, leader, issuer, mesh, deps, remote } = member;
   levels.settled = settled;
@@ -256,11 +166,6 @@ function onSettled(member: Member, settled: Settled): void {
   const cursor = remote.cursor();
   if (cursor !== undefined) leader.remote({ records: remote.records(), cursor });
   tellStatus(member);
-}
-
-/** The report to the hub may say something else. */
-function tellStatus({ statusListeners }: Member): void {
-  for (const listener of statusListeners) listener();
 }
 
 /** After a push, and after an answer of the hub: what is written of exports follows from both. */
@@ -277,118 +182,4 @@ function endStreamsOfGonePods({ mesh }: Member, { inputs }: Settled): void {
     // a stream without a class belongs to a pod that the watch has not shown yet
     if (proxyClass !== undefined && peer.kind === "sidecar" && !alive.has(peer.podUid)) mesh.ads.endPod(peer.podUid);
   }
-}
-
-function allProblems(member: Member): readonly Problem[] {
-  const { levels, mesh, leader, deps, remote, sources, publisher } = member;
-  const built = levels.settled?.problems ?? [];
-  const { platform } = deps;
-  const located = built.map((problem) => platform.located(problem));
-  const cutOff = levels.cutOff === undefined ? [] : [levels.cutOff];
-  const aging = certificateProblems(member.heldCertificates(), deps.clock.now());
-  const { cluster, fleetDomain } = member.identity;
-  const names = accountNameProblems(mesh.accounts(), trustDomainOf(cluster, fleetDomain));
-  const own = [...cutOff, ...skewProblems(levels.skewMs), ...aging, ...mesh.nacks(), ...names];
-  const ofCopies = [
-    ...sources.copies.problems(),
-    ...refusedProblems(publisher.refused()),
-    ...member.failing.problems(),
-  ];
-  return [...own, ...located, ...platform.problems(), ...leader.problems(), ...remote.problems(), ...ofCopies];
-}
-
-function hubTask(member: Member, { verifiedBy }: AdsPortTask): Task {
-  const { deps, credential, remote, publisher, levels, mesh, statusListeners } = member;
-  const book = createProblemBook(() => deps.clock.now());
-  const status = () =>
-    agentStatus({
-      version: deps.config.version,
-      pod: deps.config.podName,
-      inputs: levels.settled?.inputs,
-      records: remote.records(),
-      problems: book(allProblems(member)),
-      streams: mesh.ads.streams(),
-      verifiedBy,
-      rootsDer: credential.state().bundle.rootsDer,
-      agentRoot: credential.agentRoot(),
-      // else a rotation could go on between the hub's answer and the moment in which it is used
-      clusterCaRoot: credential.isRenewing() ? "" : credential.clusterCa().root,
-      svidTtlMs: deps.config.svidTtlMs,
-      nowMs: deps.clock.now(),
-    });
-  const onState = (state: HubState) => {
-    levels.hub = state;
-    levels.cutOff = cutOffAfter(levels.cutOff, state);
-    deps.metrics.hubConnected.set(state.connected ? 1 : 0);
-    deps.metrics.cutOff.set(levels.cutOff === undefined ? 0 : 1);
-    mesh.pusher.changed();
-  };
-  const onSkew = (ms: number) => {
-    if (skewProblems(levels.skewMs).length === 0 && skewProblems(ms).length > 0)
-      deps.log.warn("this machine's clock differs from the hub's", { aheadMs: ms });
-    levels.skewMs = ms;
-    deps.metrics.clockSkew.set(ms / 1000);
-  };
-  const onStatusChange = (listener: () => void) => {
-    statusListeners.add(listener);
-    return () => statusListeners.delete(listener);
-  };
-  const answer = createAnswers(() => levels.settled);
-  const parts = { credential, remote, publisher, status, answer, onStatusChange, onState, onSkew };
-  return { name: "hub session", run: (signal) => runHubSession({ ...deps, ...parts }, signal) };
-}
-
-function adsTask(member: Member): AdsPortTask {
-  const { deps, pool, issuer, credential, mesh, levels } = member;
-  const { config, clock, log, surface } = deps;
-  const account = { namespace: config.namespace, serviceAccount: AGENT_ACCOUNT };
-  const onOpen = () => {
-    levels.adsOpen = true;
-    surface.setMissing(missingText(member));
-  };
-  const formerClusterCa = () => credential.formerClusterCa();
-  const onProof = () => tellStatus(member);
-  const { adsListen: listen, svidTtlMs } = config;
-  return adsPortTask({
-    ads: mesh.ads,
-    issuer,
-    formerClusterCa,
-    pool,
-    svidTtlMs,
-    account,
-    listen,
-    clock,
-    log,
-    onOpen,
-    onProof,
-  });
-}
-
-function leadershipTask({ deps, levels, publisher, leader, mesh }: Member): Task {
-  const { platform, metrics } = deps;
-  const lead = async (signal: AbortSignal, leads: () => boolean) => {
-    levels.leads = leads;
-    metrics.leading.set(1);
-    mesh.pusher.changed();
-    try {
-      await runTasks(signal, leader.tasks);
-    } finally {
-      levels.leads = () => false;
-      metrics.leading.set(0);
-      publisher.setDesired(undefined);
-    }
-  };
-  return { name: "leadership", run: (signal) => platform.elect(lead, signal) };
-}
-
-function rejoinTask({ deps, levels, credential }: Member): Task {
-  const { tokenFile } = deps.config;
-  const hasLeft = () => levels.cutOff?.code === "ISTHMUS_MEMBER_LEFT";
-  const identity = () => credential.state();
-  return { name: "rejoin", run: (signal) => awaitNewToken({ ...deps, tokenFile, hasLeft, identity }, signal) };
-}
-
-async function untilFault({ fault }: Member, signal: AbortSignal): Promise<void> {
-  const stopped = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
-  await Promise.race([stopped, fault.promise]);
 }
