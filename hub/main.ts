@@ -1,10 +1,8 @@
 // Composition root of the hub: builds the parts from the configuration and runs them until the signal aborts. Called by
 // `isthmus hub`. Nothing else constructs a hub.
 import { rm } from "node:fs/promises";
-import { createConnection } from "node:net";
 import { join } from "node:path";
 import { systemClock, type Clock } from "../shared/clock.ts";
-import { UserError } from "../shared/errors.ts";
 import { parseClusterName } from "../shared/ids.ts";
 import { runTasks, type Task } from "../shared/lifecycle.ts";
 import { jsonLog, type Log } from "../shared/log.ts";
@@ -24,6 +22,7 @@ import type { HubConfig } from "./config.ts";
 import { watchDataFolder, type FolderWatch } from "./folder-watch.ts";
 import { readHubFile } from "./hub-file.ts";
 import { operatorSocketName } from "./operator-client.ts";
+import { listenOperator, refuseSecondHub } from "./operator-socket.ts";
 import { startEmbeddedRedis, type EmbeddedRedis } from "./store/embedded-redis.ts";
 import { listenBundle, type BundleEndpoint } from "./federation/bundle-endpoint.ts";
 import { Federation } from "./federation/federation.ts";
@@ -245,17 +244,6 @@ function readiness({ live }: Store, folder: FolderWatch): Readiness {
   return { ready: true, reason: "" };
 }
 
-/** Mode 0600 from the first moment: the socket's file is the access control. */
-async function listenOperator(app: ReturnType<typeof operatorApp>, socketPath: string): Promise<HttpListener> {
-  await rm(socketPath, { force: true });
-  const before = process.umask(0o177);
-  try {
-    return await listenHttp(app, socketPath);
-  } finally {
-    process.umask(before);
-  }
-}
-
 interface TaskInput {
   readonly authority: Authority;
   readonly store: Store;
@@ -312,22 +300,5 @@ async function renewServer(
     if (!(await authority.renewServer())) continue;
     fleet.reloadTls();
     log.info("the hub's certificate was renewed");
-  }
-}
-
-/** Two hubs on one data folder would fight over the embedded Redis and the socket. */
-async function refuseSecondHub(socketPath: string): Promise<void> {
-  const answers = await new Promise<boolean>((resolve) => {
-    const socket = createConnection(socketPath);
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
-  if (answers) {
-    throw new UserError("ISTHMUS_HUB_RUNNING", `a hub already runs on ${socketPath}`, {
-      hint: "stop it first, or use another data folder",
-    });
   }
 }
