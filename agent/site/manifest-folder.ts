@@ -1,5 +1,6 @@
 // A folder of manifests, read live: the system says that something changed, a slow look makes up for what it did not say. A
-// folder that is gone freezes what was read; only a file that is gone from a folder that is there withdraws its objects.
+// folder that is gone freezes what was read; only a file that is gone from a folder that is there, and stays so for a moment,
+// withdraws its objects: `rm -r` takes the files before their folder, and git and many editors take a file before they write it anew.
 import { watch, type FSWatcher } from "node:fs";
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -26,6 +27,8 @@ export interface ManifestFolderOptions {
   readonly onEvent: () => void;
   /** By shown name: what each file said when it was good last, in an earlier process. */
   readonly goodTexts: Readonly<Record<string, string>>;
+  /** A file counts as gone when it has been away for this long. */
+  readonly withdrawAfterMs: number;
   readonly clock: Clock;
   readonly log: Log;
 }
@@ -47,6 +50,7 @@ export function openManifestFolder(options: ManifestFolderOptions): ManifestFold
   let seen = new Map<string, Seen>();
   let files: readonly ManifestFile[] = [];
   let problems: readonly Problem[] = [];
+  const away = filesAway(options);
   const watcher = folderWatcher(options);
   const look = async () => {
     await watcher.follow(); // before reading: what changes while we read is told
@@ -67,9 +71,10 @@ export function openManifestFolder(options: ManifestFolderOptions): ManifestFold
     }
     // a folder that was moved away while its files were looked for has taken them along, and withdraws none
     if ((await identityOf(path)) !== listed) throw new Error("it was replaced while it was read");
-    seen = next;
+    const kept = [...next, ...away.kept(new Map([...seen].filter(([name]) => !next.has(name))))];
+    seen = new Map(kept.sort(([one], [other]) => (one < other ? -1 : 1)));
     problems = unreadable;
-    const manifests = [...next.values()].map(({ manifest }) => manifest);
+    const manifests = [...seen.values()].map(({ manifest }) => manifest);
     if (manifests.length !== files.length || manifests.some((each, index) => each !== files[index])) files = manifests;
   };
   return {
@@ -80,12 +85,40 @@ export function openManifestFolder(options: ManifestFolderOptions): ManifestFold
         const reason = error instanceof Error ? error.message : "unknown";
         const message = `the folder ${path} cannot be read, what was read last stays in force: ${reason}`;
         problems = [{ code: "ISTHMUS_MANIFESTS_FROZEN", message }];
+        away.forget(); // a folder that comes back is filled file by file
       }
     },
     files: () => files,
     problems: () => problems,
-    close: () => watcher.close(),
+    close: () => {
+      watcher.close();
+      away.forget();
+    },
   };
+}
+
+/** Files that were there at one look and not at the next: nobody is told before they had the time to come back. */
+function filesAway({ withdrawAfterMs, clock, onEvent }: ManifestFolderOptions) {
+  let sinceMs = new Map<string, number>();
+  let due: NodeJS.Timeout | undefined;
+  const kept = (gone: ReadonlyMap<string, Seen>): readonly (readonly [string, Seen])[] => {
+    const now = clock.now();
+    const since = (name: string) => sinceMs.get(name) ?? now;
+    const entries = [...gone].filter(([name]) => now - since(name) < withdrawAfterMs);
+    sinceMs = new Map(entries.map(([name]) => [name, since(name)]));
+    if (entries.length > 0) due ??= setTimeout(lookAgain, withdrawAfterMs).unref();
+    return entries;
+  };
+  const lookAgain = () => {
+    due = undefined;
+    onEvent();
+  };
+  const forget = () => {
+    clearTimeout(due);
+    due = undefined;
+    sinceMs = new Map();
+  };
+  return { kept, forget };
 }
 
 interface Look {

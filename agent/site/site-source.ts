@@ -57,6 +57,9 @@ export interface SiteSource {
 /** Also how long a registration may outlive its process. */
 const LEVEL_CHECK_MS = 1_000;
 
+/** Of manifests. Longer than `rm -r` or a checkout needs for thousands of files; a grant that is taken back is gone within the second. */
+const WITHDRAW_AFTER_MS = 300;
+
 /** For a restart only: nobody waits for it. */
 const GOOD_TEXTS_SPACING_MS = 1_000;
 const GOOD_TEXTS_REFRESH_MS = 10 * 60_000;
@@ -139,8 +142,8 @@ async function openParts(options: SiteSourceOptions, nudge: () => void, changed:
   const { dataDir, manifestsDir, range, gatewayBind, clock, log } = options;
   const registeredDir = join(dataDir, "registered");
   await mkdir(registeredDir, { recursive: true, mode: 0o700 });
-  const folder = (path: string, prefix: string) =>
-    openManifestFolder({ path, prefix, onEvent: nudge, goodTexts, clock, log });
+  const folder = (path: string, prefix: string, withdrawAfterMs: number) =>
+    openManifestFolder({ path, prefix, withdrawAfterMs, onEvent: nudge, goodTexts, clock, log });
   const unprivileged = await lowestUnprivilegedPort();
   const derived = await importsFile(dataDir).load();
   const goodTexts = await goodManifestsFile(dataDir).load();
@@ -157,7 +160,7 @@ async function openParts(options: SiteSourceOptions, nudge: () => void, changed:
       toldWorkloads: undefined,
       problems: [],
     },
-    folders: [folder(manifestsDir, ""), folder(registeredDir, "registered/")],
+    folders: [folder(manifestsDir, "", WITHDRAW_AFTER_MS), folder(registeredDir, "registered/", 0)],
     registeredDir,
     health: createHealthChecks(clock, nudge),
     goodTexts: createKeeper<Readonly<Record<string, string>>>({
