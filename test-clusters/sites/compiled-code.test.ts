@@ -1,8 +1,11 @@
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import process from "node:process";
 import { beforeAll, describe, expect, test } from "vitest";
 import { runCommand } from "../machine/command.ts";
-import { modulesOf, type LoadingProgram } from "./compiled-code.ts";
+import { compiledFolder, modulesOf, noteCheckout, type LoadingProgram } from "./compiled-code.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 /** Types are taken off hundreds of files. */
@@ -74,4 +77,18 @@ describe("a site", () => {
     expect(site.files.filter((path) => path.startsWith("hub/"))).toEqual([]);
     expect(site.packages).not.toContain("ioredis");
   });
+});
+
+test("compiled code goes with its checkout", async () => {
+  const cache = await mkdtemp(join(tmpdir(), "isthmus-compiled-"));
+  try {
+    const own = compiledFolder(cache);
+    for (const name of [own, join(cache, "compiled/gone"), join(cache, "compiled/of-nobody")])
+      await mkdir(name, { recursive: true });
+    await writeFile(join(cache, "compiled/gone.checkout"), join(cache, "no-such-checkout"));
+    await noteCheckout(cache);
+    expect(await readdir(join(cache, "compiled"))).toEqual([basename(own), `${basename(own)}.checkout`]);
+  } finally {
+    await rm(cache, { recursive: true });
+  }
 });

@@ -1,10 +1,18 @@
 // The code that a run's programs load, compiled before they start. A checkout is TypeScript, and a process that takes the types off
 // by itself keeps the compiler for it, some 25 MB: the first demo of a checkout held a quarter more memory than every later one. One
 // process that loads everything once and ends leaves it to all others in Node's compile cache (NODE_COMPILE_CACHE).
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
+import { cacheRoot } from "../../shared/programs/cache.ts";
 import { runCommand } from "../machine/command.ts";
 
 const root = new URL("../../", import.meta.url);
+/** Beside the folder of a checkout's compiled code: where the checkout is. */
+const ofCheckout = ".checkout";
 
 /** What each program of a run loads from its start to its end: its entry, and what it imports once it knows that it needs it. */
 export const loadedBy = {
@@ -33,8 +41,29 @@ export function modulesOf(...programs: readonly LoadingProgram[]): readonly stri
 
 const loadAll = "await Promise.all(process.argv.slice(1).map((module) => import(module))); process.exit()";
 
+/** Of one checkout: Node finds what it compiled by the file's path, so no other could use it. */
+export function compiledFolder(cache = cacheRoot()): string {
+  return join(cache, "compiled", createHash("sha256").update(root.href).digest("hex").slice(0, 12));
+}
+
 /** Costs a third of a second when nothing is new. */
 export async function compileAhead(env: NodeJS.ProcessEnv): Promise<void> {
+  await noteCheckout();
   const node = ["--disable-warning=ExperimentalWarning", "--input-type=module", "--eval", loadAll];
   await runCommand(process.execPath, [...node, ...modulesOf("run", "site", "hub", "init", "token", "shop")], { env });
+}
+
+/** Forgets the checkouts that are gone: a machine that tests clone after clone would keep some 20 MB of each. */
+export async function noteCheckout(cache = cacheRoot()): Promise<void> {
+  const own = compiledFolder(cache);
+  const all = dirname(own);
+  await mkdir(all, { recursive: true });
+  await writeFile(`${own}${ofCheckout}`, fileURLToPath(root)); // before the folder is there
+  for (const name of await readdir(all)) {
+    const folder = join(all, basename(name, ofCheckout));
+    const checkout = await readFile(`${folder}${ofCheckout}`, "utf8").catch(() => "");
+    if (checkout !== "" && existsSync(checkout)) continue;
+    await rm(folder, { recursive: true, force: true });
+    await rm(`${folder}${ofCheckout}`, { force: true });
+  }
 }

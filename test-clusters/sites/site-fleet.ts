@@ -3,7 +3,6 @@
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import process from "node:process";
-import { cacheRoot } from "../../shared/programs/cache.ts";
 import { ensureEnvoy } from "../../shared/programs/envoy.ts";
 import { demoRedis } from "../../shared/programs/redis.ts";
 import { silentProgress, type Progress } from "../../shared/progress.ts";
@@ -11,7 +10,7 @@ import { fleetDomain } from "../stage/fleet-domain.ts";
 import type { FleetStage, HubUnderTest } from "../stage/fleet-under-test.ts";
 import { productIn, type Product } from "../stage/product.ts";
 import { until } from "../stage/until.ts";
-import { compileAhead } from "./compiled-code.ts";
+import { compileAhead, compiledFolder } from "./compiled-code.ts";
 import { siteMember, type SiteMember } from "./site-member.ts";
 import { siteProcesses, type SiteProcesses } from "./site-processes.ts";
 import { openSiteScene } from "./site-scene.ts";
@@ -23,7 +22,7 @@ export function environment(programFolders: readonly string[]): Readonly<Record<
     PATH: [dirname(process.execPath), ...programFolders, process.env["PATH"] ?? ""].join(":"),
     HOME: process.env["HOME"] ?? homedir(),
     // what Node compiles once is shared by all programs and runs: they start in half the time and hold less
-    NODE_COMPILE_CACHE: join(cacheRoot(), "compiled"),
+    NODE_COMPILE_CACHE: compiledFolder(),
   };
 }
 
