@@ -37,6 +37,7 @@ describe("the hub chart", () => {
 
   test.each([
     ["a domain of one label", { "fleet.domain": "mesh" }, /domain/],
+    ["a quota beyond all bounds", { "quota.records": 1_000_001 }, /quota/],
     ["a lifetime that is none", { "lifetimes.agent": "soon" }, /lifetimes/],
     ["a misspelt value", { "storage.sizes": "1Gi" }, /sizes/],
   ])("refuses %s", async (_name, values, message) => {
@@ -82,6 +83,21 @@ describe("the hub chart", () => {
       ...{ clusterCaTtlMs: dayMs, agentTtlMs: 2 * dayMs, rootTtlMs: 400 * dayMs, serverTtlMs: 30 * dayMs },
       ...{ retireSkewMs: 60_000, bundleRefreshMs: 600_000 },
     });
+  });
+
+  test("gives the hub the quotas that it is given, and none else", async () => {
+    const quotas = (args: readonly string[] = []) => args.filter((arg) => arg.startsWith("--max-"));
+    expect(quotas(podOf(chart).containers[0]?.args)).toEqual([]);
+    const given = await hub({ "quota.records": 400_000, "quota.policies": 5 });
+    expect(quotas(podOf(given).containers[0]?.args)).toEqual(["--max-policies=5", "--max-records=400000"]);
+    const config = await parseHubOptions({ data: "/", maxPolicies: "5", maxRecords: "400000" });
+    expect(config).toMatchObject({ maxPoliciesPerMember: 5, maxRecordsPerMember: 400_000 });
+  });
+
+  test.each(["0", "-1", "1000001", "many", "1e3"])("has a hub that refuses a quota of %s", async (maxRecords) => {
+    await expect(parseHubOptions({ data: "/", maxRecords })).rejects.toThrow(
+      `--max-records ${maxRecords}: a member's quota is a number`,
+    );
   });
 
   test("meets the restricted Pod Security Standard, whatever is switched on", async () => {

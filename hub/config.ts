@@ -26,6 +26,8 @@ export interface HubOptions {
   readonly bundleListen?: string | undefined;
   readonly bundleCert?: string | undefined;
   readonly bundleKey?: string | undefined;
+  readonly maxRecords?: string | undefined;
+  readonly maxPolicies?: string | undefined;
 }
 
 export interface HubConfig {
@@ -38,7 +40,9 @@ export interface HubConfig {
   readonly advertise: string | undefined;
   /** Sites on one machine publish gateways on loopback. */
   readonly allowLoopback: boolean;
+  /** Exports, capacities and gateways of one member in the registry: a member that runs wild fills its own share. */
   readonly maxRecordsPerMember: number;
+  /** SMI objects that one member may offer to others. */
   readonly maxPoliciesPerMember: number;
   readonly logLevel: LogLevel;
   readonly agentTtlMs: number;
@@ -76,8 +80,8 @@ export async function parseHubOptions(options: HubOptions): Promise<HubConfig> {
     http: checkAddress("--http", options.http ?? defaultHttp),
     advertise: options.advertise === undefined ? undefined : checkAddress("--advertise", options.advertise),
     allowLoopback: options.allowLoopback === true,
-    maxRecordsPerMember: 10_000,
-    maxPoliciesPerMember: 1_000,
+    maxRecordsPerMember: quota("--max-records", options.maxRecords ?? "10000"),
+    maxPoliciesPerMember: quota("--max-policies", options.maxPolicies ?? "1000"),
     logLevel: logLevel as LogLevel,
     agentTtlMs: lifetime("--agent-ttl", options.agentTtl ?? "7d"),
     clusterCaTtlMs: lifetime("--cluster-ca-ttl", options.clusterCaTtl ?? "7d"),
@@ -85,6 +89,16 @@ export async function parseHubOptions(options: HubOptions): Promise<HubConfig> {
     ...moreLifetimes(options),
     bundleEndpoint: endpointOf(options),
   };
+}
+
+const mostPerMember = 1_000_000;
+
+function quota(flag: string, text: string): number {
+  const count = /^\d{1,7}$/.test(text) ? Number(text) : 0;
+  if (count >= 1 && count <= mostPerMember) return count;
+  throw new UserError("ISTHMUS_OPTION", `${flag} ${text}: a member's quota is a number from 1 to ${mostPerMember}`, {
+    hint: "leave it out for the default",
+  });
 }
 
 type MoreLifetimes = Pick<HubConfig, "rootTtlMs" | "serverTtlMs" | "bundleRefreshMs">;

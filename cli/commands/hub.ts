@@ -30,6 +30,8 @@ export function hubCommand(streams: Streams): Command {
     .option("--root-ttl <duration>", "life of roots that rotations make (default: 1825d)")
     .option("--hub-ttl <duration>", "life of the hub's own certificate (default: 90d)")
     .option("--bundle-refresh <duration>", "how often other fleets read this one's bundle again (default: 5m)")
+    .option("--max-records <number>", "records that one member may hold in the registry (default: 10000)")
+    .option("--max-policies <number>", "SMI objects that one member may offer to others (default: 1000)")
     .option("--log-level <level>", "debug, info, warn or error", "info")
     .action((options: RunOptions) => run(options, streams));
 }
