@@ -98,6 +98,7 @@ function runVitest(suite: Suite, run: VitestRun): Promise<void> {
 
 async function runAll(list: readonly Suite[], signal: AbortSignal): Promise<Tally> {
   let sum = nothing;
+  const begun = performance.now();
   for (const suite of list) {
     if (signal.aborted) break;
     say(`\n== ${suite.name}: ${suite.about} (budget ${suite.budgetMinutes} min)`);
@@ -107,6 +108,10 @@ async function runAll(list: readonly Suite[], signal: AbortSignal): Promise<Tall
     say(`== ${suite.name}: ${tally.passed} passed, ${tally.failed} failed in ${minutes} min of ${suite.budgetMinutes}`);
     sum = add(sum, tally);
   }
+  if (list.length > 1)
+    say(
+      `\n== together: ${sum.passed} passed, ${sum.failed} failed in ${((performance.now() - begun) / 60_000).toFixed(1)} min`,
+    );
   return sum;
 }
 
