@@ -55,7 +55,7 @@ export function keyedIssuer({ key, facts, chainDer }: SigningCertificate, pool: 
       const isHot = leaves.ok && wanted.kind === "agent" && isP256(spkiDer);
       const issued = isHot
         ? await leaves.value.issue(wanted, spkiDer, pool)
-        : await pool.inTurn(() => issueCertificate(wanted, spkiDer, { key, certificate: facts }));
+        : await pool.inTurn((turn) => issueCertificate(wanted, spkiDer, { key, certificate: facts }, turn));
       return issued.ok ? ok([issued.value, ...chainDer]) : issued;
     },
   };

@@ -20,12 +20,15 @@ import {
   type MadeLeaf,
 } from "./signing-batch.ts";
 
+/** Gives the event loop a turn between two pieces of work of a millisecond each. */
+export type Turn = () => Promise<void>;
+
 export interface SigningPool {
   /** Undefined: not a plain P-256 request; x509.ts reads the others. */
   checkRequest(csrDer: Uint8Array): Promise<RequestFacts | undefined>;
   makeLeaf(signer: LeafSigner, job: LeafJob): Promise<Result<MadeLeaf>>;
-  /** Work that no thread takes (a rare kind of certificate), one piece at a time with a turn of the loop before each. */
-  inTurn<T>(work: () => Promise<T>): Promise<T>;
+  /** Work that no thread takes (a rare kind of certificate), one at a time with a turn of the loop before each and wherever it asks for one. */
+  inTurn<T>(work: (turn: Turn) => Promise<T>): Promise<T>;
   /** Threads that run now. */
   threads(): number;
   /** Ends the threads; what still waits is rejected. */
@@ -106,10 +109,10 @@ class ThreadPool implements SigningPool {
     return this.#wait(lane, job);
   }
 
-  inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const turn = this.#last.then(() => new Promise((resolve) => setImmediate(resolve))).then(work);
-    this.#last = turn.catch(() => undefined); // its caller is told; the next one has its turn
-    return turn;
+  inTurn<T>(work: (turn: Turn) => Promise<T>): Promise<T> {
+    const done = this.#last.then(loopTurn).then(() => work(loopTurn));
+    this.#last = done.catch(() => undefined); // its caller is told; the next one has its turn
+    return done;
   }
 
   threads(): number {
@@ -216,6 +219,10 @@ class ThreadPool implements SigningPool {
     for (const { reject } of thread.posted) reject(error);
     if (this.#lanes().length > 0) this.#schedule();
   }
+}
+
+function loopTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }
 
 function requestLane(waiting: Waiting<Uint8Array, Proof>[]): Lane {
