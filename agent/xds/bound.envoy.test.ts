@@ -188,6 +188,27 @@ describe.skipIf(envoy === "")("sidecars that bind instead of being redirected to
     expect(answer.text).toContain(text);
   });
 
+  it("a service that no grant lets it reach answers 403 on its loopback address too, until it is granted", async () => {
+    const url = `http://${net}.16.3:8080/items`;
+    for (const flags of [[], ["--http2-prior-knowledge"]]) {
+      const answer = await front.directly(url, ...flags);
+      expect(answer).toMatchObject({ status: 403 });
+      expect(answer.text).toContain("isthmus: no route");
+    }
+    const answers = (status: number) =>
+      eventually(`${status} is answered`, async () =>
+        (await front.directly(url)).status === status ? true : undefined,
+      );
+    const toSecret = "{ name: front-to-secret, from: [east/shop/front], to: shop/secret, http: [{ pathRegex: / }] }";
+    front.configure(`${granted}  - ${toSecret}\n`);
+    try {
+      await answers(503); // it is called now, and who answers there is not the account that was granted
+    } finally {
+      front.configure(granted);
+    }
+    await answers(403);
+  });
+
   it("a workload without a grant gets 403, from its own sidecar or from the server's", async () => {
     const own = await stranger.byProxy("http://cart.shop:8080/items");
     expect(own).toMatchObject({ status: 403 });

@@ -1,13 +1,14 @@
 // LDS, client side: the outbound listener, with one filter chain per visible service port. Called by translate.
 // A chain's bytes depend on the port's name and protocol alone, so that no unrelated change drains its connections; what
 // changes more often (routes, endpoints, identities, policy) comes by RDS, EDS and SDS.
+import type { ClusterName } from "../../shared/ids.ts";
 import type { AppProtocol } from "../ir/types.ts";
-import { connectionManager } from "./connection-manager.ts";
+import { connectionManager, type ConnectionManagerInput } from "./connection-manager.ts";
 import { isHttp } from "./clusters.ts";
 import { outboundMatcher, type OutboundDefault } from "./matcher.ts";
 import { fixedNames } from "./names.ts";
 import { remembered } from "./remembered.ts";
-import { addressAsHeader } from "./refused-routes.ts";
+import { addressAsHeader, refusedService } from "./refused-routes.ts";
 import { answererFilter, requestLog } from "./request-metrics.ts";
 import type { JsonMessage } from "./resource.ts";
 import type { PortView } from "./service-ports.ts";
@@ -95,17 +96,18 @@ const oneAnswerEach: JsonMessage = {
 
 /** One for all that is refused, and the same bytes for every caller. */
 function denyChain(podLabel: boolean): JsonMessage {
-  return {
-    name: fixedNames.denyHttp,
-    filters: [
-      connectionManager({
-        statPrefix: "deny",
-        codec: "AUTO",
-        routes: { rds: fixedNames.denyHttp },
-        extra: { ...addressAsHeader, ...oneAnswerEach, access_log: [requestLog(podLabel)] },
-      }),
-    ],
-  };
+  return refusingChain({ rds: fixedNames.denyHttp }, { ...addressAsHeader, ...oneAnswerEach }, podLabel);
+}
+
+/** Of one service that is refused on an address of its own, which says what was meant. */
+export function refusedChain({ service }: PortView, cluster: ClusterName, podLabel: boolean): JsonMessage {
+  return refusingChain({ inline: refusedService(service, cluster) }, oneAnswerEach, podLabel);
+}
+
+function refusingChain(routes: ConnectionManagerInput["routes"], extra: JsonMessage, podLabel: boolean): JsonMessage {
+  const log = { access_log: [requestLog(podLabel)] };
+  const manager = connectionManager({ statPrefix: "deny", codec: "AUTO", routes, extra: { ...extra, ...log } });
+  return { name: fixedNames.denyHttp, filters: [manager] };
 }
 
 const leavingChain: JsonMessage = {

@@ -1,8 +1,10 @@
 // LDS of a bound sidecar, client side: each service port on an address of the workload's own block of loopback addresses, so that an
 // application that knows nothing of proxies calls a service as it would call a cluster IP. Called by translate.
 // A listener must never lie in another workload's block: who connects there speaks as that workload.
+import type { ClusterName } from "../../shared/ids.ts";
 import type { BoundInput } from "../ir/inputs.ts";
-import { boundTo, chainOf } from "./listeners.ts";
+import { isHttp } from "./clusters.ts";
+import { boundTo, chainOf, refusedChain } from "./listeners.ts";
 import { fixedNames, formatName } from "./names.ts";
 import { remembered } from "./remembered.ts";
 import type { JsonMessage } from "./resource.ts";
@@ -33,6 +35,8 @@ export function addressInBlock(
 
 export interface LoopbackInput {
   readonly bound: BoundInput;
+  /** Whose services those of the site are, for what is counted. */
+  readonly cluster: ClusterName;
   /** Whether requests are counted by pod. */
   readonly podLabel: boolean;
 }
@@ -44,14 +48,14 @@ interface Opened {
 }
 
 /** One chain, so there is nothing to inspect: a server that speaks first is not kept waiting. */
-function openedFor(view: PortView, { bound, podLabel }: LoopbackInput): readonly Opened[] {
+function openedFor(view: PortView, chain: JsonMessage, { lowestPort, loopback }: BoundInput): readonly Opened[] {
   const {
     service,
     port: { port },
   } = view;
-  if (port < bound.lowestPort) return [];
+  if (port < lowestPort) return [];
   return service.vips.flatMap((clusterIp) => {
-    const address = addressInBlock(clusterIp, bound.loopback);
+    const address = addressInBlock(clusterIp, loopback);
     if (address === undefined) return [];
     const name = formatName({ kind: "bound-outbound", address, port });
     const listener = {
@@ -59,20 +63,34 @@ function openedFor(view: PortView, { bound, podLabel }: LoopbackInput): readonly
       stat_prefix: fixedNames.outboundListener,
       traffic_direction: "OUTBOUND",
       ...boundTo(address, port),
-      filter_chains: [chainOf(view, podLabel)],
+      filter_chains: [chain],
     };
     return [{ name, listener }];
   });
 }
 
-/** Of two services that claim one address and port the first speaks for it. */
-export function loopbackListeners(views: readonly PortView[], input: LoopbackInput): readonly JsonMessage[] {
-  const { loopback, lowestPort } = input.bound;
-  const key = `loopback|${loopback.rangeStart}|${loopback.blockStart}|${lowestPort}|${input.podLabel}`;
+/**
+ * Of two services that claim one address and port the first speaks for it. `refused`: services of the site that the workload may not
+ * call. What is not bound refuses connections, as raw TCP shall be; an HTTP client is told why.
+ */
+export function loopbackListeners(
+  views: readonly PortView[],
+  refused: readonly PortView[],
+  { bound, cluster, podLabel }: LoopbackInput,
+): readonly JsonMessage[] {
+  const { loopback, lowestPort } = bound;
+  const key = `${loopback.rangeStart}|${loopback.blockStart}|${lowestPort}|${podLabel}`;
+  const opened = [
+    ...views.map((view) => remembered(view, `loopback|${key}`, () => openedFor(view, chainOf(view, podLabel), bound))),
+    ...refused
+      .filter(({ port }) => isHttp(port.protocol))
+      .map((view) =>
+        remembered(view, `refused loopback|${key}|${cluster}`, () =>
+          openedFor(view, refusedChain(view, cluster, podLabel), bound),
+        ),
+      ),
+  ];
   const listeners = new Map<string, JsonMessage>();
-  for (const view of views) {
-    for (const { name, listener } of remembered(view, key, () => openedFor(view, input)))
-      if (!listeners.has(name)) listeners.set(name, listener);
-  }
+  for (const { name, listener } of opened.flat()) if (!listeners.has(name)) listeners.set(name, listener);
   return [...listeners.values()];
 }

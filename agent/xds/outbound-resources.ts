@@ -104,7 +104,8 @@ function boundResources(outbound: Outbound, seen: Visible, proxy: BoundClass): R
   const views = visible.map(({ view }) => view);
   for (const port of visible) addVisiblePort(resources, port, outbound);
   for (const backend of seen.backends) addBackend(resources, backend, outbound);
-  for (const listener of loopbackListeners(views, { bound, podLabel })) put(resources.lds, listener);
+  const loopback = { bound, cluster: ir.cluster, podLabel };
+  for (const listener of loopbackListeners(views, refusedBy(bound, ir, seen), loopback)) put(resources.lds, listener);
   const routes = { views, mesh: meshView(ir), cluster: ir.cluster, namespace, outboundDefault };
   put(
     resources.rds,
@@ -119,6 +120,13 @@ function boundResources(outbound: Outbound, seen: Visible, proxy: BoundClass): R
   if (outboundDefault === "passthrough") put(resources.cds, outsideCluster);
   if (bound.redirect !== undefined) addRedirected(resources, outbound, visible, { proxy, redirect: bound.redirect });
   return resources;
+}
+
+/** A redirected program is answered by the default of its outbound listener. */
+function refusedBy(bound: BoundClass["bound"], ir: MeshIr, { ports }: Visible): readonly PortView[] {
+  if (bound.redirect !== undefined) return [];
+  const seen = new Set(ports.map(({ view }) => view));
+  return meshView(ir).ports.filter((view) => !seen.has(view));
 }
 
 interface Redirected {

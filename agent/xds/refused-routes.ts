@@ -2,6 +2,7 @@
 // Called by translate. The address that was dialled tells whom a refused request was meant for, which nothing that the caller sends could;
 // it decides no more than what is counted.
 import type { ClusterName } from "../../shared/ids.ts";
+import type { ServiceIr } from "../ir/types.ts";
 import { answerRoute } from "./connection-manager.ts";
 import { fixedNames } from "./names.ts";
 import { remembered } from "./remembered.ts";
@@ -38,8 +39,12 @@ export const addressAsHeader: JsonMessage = {
 
 const input = extension("address", "envoy.type.matcher.v3.HttpRequestHeaderMatchInput", { header_name: addressHeader });
 
+function refusal(to: Destination): readonly JsonMessage[] {
+  return describedRoutes([answerRoute({ prefix: "/" }, 403, noRoute)], to);
+}
+
 function action(to: Destination): JsonMessage {
-  const [route] = describedRoutes([answerRoute({ prefix: "/" }, 403, noRoute)], to);
+  const [route] = refusal(to);
   return { action: { name: "route", typed_config: typed("envoy.config.route.v3.Route", route) } };
 }
 
@@ -67,4 +72,10 @@ export function refusedRoutes(mesh: MeshView, cluster: ClusterName): JsonMessage
       ],
     };
   });
+}
+
+/** The routes of a listener that refuses this service alone. */
+export function refusedService(service: ServiceIr, cluster: ClusterName): JsonMessage {
+  const routes = refusal(destinationOf(service, cluster));
+  return { name: fixedNames.denyHttp, virtual_hosts: [{ name: fixedNames.denyHttp, domains: ["*"], routes }] };
 }
