@@ -75,9 +75,9 @@ export const accessArea: Area = {
         await answers(caller, [{}, 403], [{ method: "POST", path: "/x" }, 403]);
         const unknownPort = await caller.request({ url: at("/", 8081) });
         expect(unknownPort.status).toBe(403);
-        // gRPC has no 403: a refusal is status 7, PERMISSION_DENIED; a site opens no address for what nobody may call
+        // gRPC has no 403: a refusal is status 7, PERMISSION_DENIED
         const { grpcStatus } = await caller.rpc({ host, port: GRPC_PORT, path: "/shop.Echo/Say" });
-        expect(grpcStatus).toBe(stage.fleet.kind === "clusters" ? 7 : undefined);
+        expect(grpcStatus).toBe(7);
         expect(await tcpEnd(caller)).not.toBe("received");
       },
     },
