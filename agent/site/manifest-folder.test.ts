@@ -73,7 +73,7 @@ test("a file that is gone from its folder is withdrawn, and its folder says when
     const calls = onEvent.mock.calls.length;
     await folder.read();
     expect([folder.files().length, calls > 0]).toEqual([names.length - 1, true]);
-  });
+  }, 10_000);
   folder.close();
 });
 
