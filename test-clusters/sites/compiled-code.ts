@@ -3,7 +3,7 @@
 // process that loads everything once and ends leaves it to all others in Node's compile cache (NODE_COMPILE_CACHE).
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, rm, symlink } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,7 @@ import { cacheRoot } from "../../shared/programs/cache.ts";
 import { runCommand } from "../machine/command.ts";
 
 const root = new URL("../../", import.meta.url);
-/** Beside the folder of a checkout's compiled code: where the checkout is. */
+/** Beside the folder of a checkout's compiled code: a link to the checkout. */
 const ofCheckout = ".checkout";
 
 /** What each program of a run loads from its start to its end: its entry, and what it imports once it knows that it needs it. */
@@ -58,11 +58,13 @@ export async function noteCheckout(cache = cacheRoot()): Promise<void> {
   const own = compiledFolder(cache);
   const all = dirname(own);
   await mkdir(all, { recursive: true });
-  await writeFile(`${own}${ofCheckout}`, fileURLToPath(root)); // before the folder is there
+  // before the folder is there; runs beside this one never see half of a link
+  await symlink(fileURLToPath(root), `${own}${ofCheckout}`).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  });
   for (const name of await readdir(all)) {
     const folder = join(all, basename(name, ofCheckout));
-    const checkout = await readFile(`${folder}${ofCheckout}`, "utf8").catch(() => "");
-    if (checkout !== "" && existsSync(checkout)) continue;
+    if (existsSync(`${folder}${ofCheckout}`)) continue; // which follows the link
     await rm(folder, { recursive: true, force: true });
     await rm(`${folder}${ofCheckout}`, { force: true });
   }
