@@ -42,7 +42,7 @@ describe.skipIf(envoy === "")("a real Envoy on the ADS stream", { timeout: 2 * D
   };
   const live = () =>
     soon(`Envoy is live\n${proxy?.log() ?? ""}`, async () =>
-      (await proxy?.stat("server.state")) === 0 &&
+      (await proxy?.isReady()) === true &&
       (await proxy?.stat("listener_manager.total_listeners_active")) === current.resources.lds.size
         ? true
         : undefined,

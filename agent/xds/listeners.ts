@@ -2,7 +2,6 @@
 // A chain's bytes depend on the port's name and protocol alone, so that no unrelated change drains its connections; what
 // changes more often (routes, endpoints, identities, policy) comes by RDS, EDS and SDS.
 import type { ClusterName } from "../../shared/ids.ts";
-import type { AppProtocol } from "../ir/types.ts";
 import { connectionManager, type ConnectionManagerInput } from "./connection-manager.ts";
 import { isHttp } from "./clusters.ts";
 import { outboundMatcher, type OutboundDefault } from "./matcher.ts";
@@ -50,6 +49,7 @@ export const tlsInspector = extension(
 );
 
 const tcpProxyType = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
+const httpManagerType = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
 /** No idle limit: without the mesh an idle database connection would live too. A dead peer is found by keepalive. */
 function tcpProxyFields(statPrefix: string, to: JsonMessage): JsonMessage {
@@ -65,24 +65,37 @@ export function portFilter(name: string, shares: readonly Share[]): JsonMessage 
   return extension(name, tcpProxyType, tcpProxyFields("outbound", destination(shares)));
 }
 
-/** The chain of one service port; `name` is also that of its routes, or its filter in ECDS, and of its cluster. */
-function portChain(name: string, protocol: AppProtocol, podLabel: boolean): JsonMessage {
-  if (!isHttp(protocol)) {
-    const discovery = { config_source: fromAds, type_urls: [`type.googleapis.com/${tcpProxyType}`] };
-    return { name, filters: [{ name, config_discovery: discovery }] };
-  }
-  const manager = connectionManager({
+/** What reads and counts the requests to one service port, by the routes of its name. */
+function requestManager(name: string, podLabel: boolean): JsonMessage {
+  return connectionManager({
     statPrefix: "outbound",
     codec: "AUTO",
     routes: { rds: name },
     filters: [answererFilter],
     extra: { access_log: [requestLog(podLabel)] },
   });
-  return { name, filters: [manager] };
 }
 
+function discovered(name: string, filterName: string, type: string): JsonMessage {
+  const discovery = { config_source: fromAds, type_urls: [`type.googleapis.com/${type}`] };
+  return { name, filters: [{ name: filterName, config_discovery: discovery }] };
+}
+
+/** ECDS: all that an HTTP port's chain does. Inside the listener it would be 6 kB of each service in every change of one. */
+export function requestFilter({ name, requestsName }: PortView, podLabel: boolean): JsonMessage {
+  return { ...requestManager(name, podLabel), name: requestsName };
+}
+
+/** The chain of one service port where many share a listener; its filter comes by ECDS. */
+function chainInShared({ name, requestsName, port }: PortView): JsonMessage {
+  return isHttp(port.protocol) ? discovered(name, requestsName, httpManagerType) : discovered(name, name, tcpProxyType);
+}
+
+/** The chain of one service port that has a listener to itself; `name` is also that of its routes or filter, and of its cluster. */
 export function chainOf(view: PortView, podLabel: boolean): JsonMessage {
-  return remembered(view, `chain|${podLabel}`, () => portChain(view.name, view.port.protocol, podLabel));
+  const { name, port } = view;
+  if (!isHttp(port.protocol)) return chainInShared(view);
+  return remembered(view, `chain|${podLabel}`, () => ({ name, filters: [requestManager(name, podLabel)] }));
 }
 
 /**
@@ -156,7 +169,7 @@ export function outboundListener({ visible, addresses, outboundDefault, podLabel
     continue_on_listener_filters_timeout: true,
     filter_chain_matcher: outboundMatcher({ destinations, refused, outboundDefault }),
     filter_chains: [
-      ...visible.map(({ view }) => chainOf(view, podLabel)),
+      ...visible.map(({ view }) => remembered(view, "chain", () => chainInShared(view))),
       denyChain(podLabel),
       ...(outboundDefault === "passthrough" ? [leavingChain] : []),
     ],

@@ -16,8 +16,8 @@ export interface ServicePortName {
 /** How the local application is spoken to; "same" keeps the version of the plaintext caller (permissive mode). */
 export type LocalProtocol = "h1" | "h2" | "same" | "tcp";
 
-/** "balanced": a headless service whose pod the client chooses, not the application. */
-const servicePortKinds = ["outbound", "balanced", "plaintext", "identities"] as const;
+/** "balanced": a headless service whose pod the client chooses, not the application. "requests": the HTTP filter of its chain (ECDS). */
+const servicePortKinds = ["outbound", "balanced", "plaintext", "identities", "requests"] as const;
 type ServicePortKind = (typeof servicePortKinds)[number];
 
 export type ResourceName =

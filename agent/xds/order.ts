@@ -1,6 +1,6 @@
 // What a stream is sent next: make before break. Called by agent/ads/stream until it says nothing.
-// Additions go from what is referred to, to what refers: SDS, CDS, EDS, LDS, then what a Listener names, RDS and ECDS; removals the other way round, and only
-// when nothing that could still refer to them is under way. SDS is first, so that a peer that lost its trust is refused before
+// Additions go from what is referred to, to what refers: SDS, CDS, EDS, LDS, then what a Listener names, ECDS and RDS; removals the
+// other way round, and only when no update that could still refer to them is under way. SDS is first, so that a peer that lost its trust is refused before
 // it loses its endpoints, and a new one is trusted before it is called.
 // A Listener, a RouteConfiguration or a filter of ECDS waits until the clusters it names are acknowledged: Envoy delays the ACK of a Cluster
 // until it is warm, so a route never points at a cluster that answers 503. Only those resources wait; the rest goes on.
@@ -35,14 +35,14 @@ export interface Batch {
   readonly carried: readonly EncodedResource[];
 }
 
-const additionOrder: readonly ResourceType[] = ["sds", "cds", "eds", "lds", "rds", "ecds"];
-const removalOrder: readonly ResourceType[] = ["lds", "rds", "ecds", "cds", "eds", "sds"];
+const additionOrder: readonly ResourceType[] = ["sds", "cds", "eds", "lds", "ecds", "rds"];
+const removalOrder: readonly ResourceType[] = ["lds", "ecds", "rds", "cds", "eds", "sds"];
 
 /** Who may refer to a type: it loses no resource while one of these has something under way. */
 const referrers: Readonly<Record<ResourceType, readonly ResourceType[]>> = {
   lds: [],
-  rds: ["lds"],
   ecds: ["lds"],
+  rds: ["lds", "ecds"],
   cds: ["lds", "rds", "ecds"],
   eds: ["cds"],
   sds: ["cds", "lds"],
@@ -55,7 +55,8 @@ const referrers: Readonly<Record<ResourceType, readonly ResourceType[]>> = {
  */
 const companions: Readonly<Partial<Record<ResourceType, readonly ResourceType[]>>> = {
   cds: ["eds"],
-  lds: ["rds", "ecds"],
+  lds: ["ecds", "rds"],
+  ecds: ["rds"],
 };
 
 /** Below the 4 MiB that gRPC clients accept by default. Envoy has no limit, other clients of ADS do. */
@@ -104,7 +105,7 @@ export function markBatchSent(stream: StreamState, batch: Batch, nonce: string):
 /** `had` is what the client has under the name of `resource`; after a reconnect only its version is known. */
 function askAlong(followers: TypeState, resource: EncodedResource, had: Known | undefined): void {
   for (const need of resource.needs) {
-    if (need.type !== followers.type || (resource.type === "lds" && alreadyNames(had, need))) continue;
+    if (need.type !== followers.type || (resource.type !== "cds" && alreadyNames(had, need))) continue;
     // not asked for yet: it may come with initial_resource_versions, and must be sent all the same
     if (!followers.asked || wants(followers, need.name)) followers.resend.add(need.name);
   }
@@ -160,7 +161,7 @@ function isReady(stream: StreamState, resource: EncodedResource): boolean {
 
 function nextRemoval(stream: StreamState, state: TypeState): Batch | undefined {
   if (!state.asked || state.awaiting !== undefined) return undefined;
-  if (referrers[state.type].some((type) => isBusy(stream.types[type]))) return undefined;
+  if (referrers[state.type].some((type) => isBusy(stream, stream.types[type]))) return undefined;
   const { removed } = pendingOf(state);
   if (removed.length === 0) return undefined;
   if (stream.protocol === "delta") return { type: state.type, updates: [], removed, carried: [] };
@@ -171,9 +172,13 @@ function nextRemoval(stream: StreamState, state: TypeState): Batch | undefined {
   return undefined;
 }
 
-function isBusy(state: TypeState): boolean {
+/**
+ * A delta response that only removes is not waited for: it goes before what is removed next, and nothing of it can be refused. One
+ * that states a whole set can.
+ */
+function isBusy({ protocol }: StreamState, state: TypeState): boolean {
   if (!state.asked) return false;
-  if (state.awaiting !== undefined) return true;
+  if (state.awaiting !== undefined && (protocol === "sotw" || state.awaiting.updates.length > 0)) return true;
   const { updates, removed } = pendingOf(state);
   return updates.length > 0 || removed.length > 0;
 }

@@ -5,7 +5,7 @@ import { redirectedInput, redirectedListener, redirectedShape, type Redirect } f
 import { isHttp, passthroughCluster } from "./clusters.ts";
 import { loadAssignment } from "./endpoints.ts";
 import { httpProxyCluster, httpProxyListener, httpProxyRoutes, httpProxyShape, outsideCluster } from "./http-proxy.ts";
-import { outboundListener, outboundShape } from "./listeners.ts";
+import { outboundListener, outboundShape, requestFilter } from "./listeners.ts";
 import { loopbackListeners } from "./loopback.ts";
 import type { OutboundDefault } from "./matcher.ts";
 import type { ProxyTrust, SidecarClass } from "./proxy.ts";
@@ -63,6 +63,17 @@ function addVisiblePort(resources: ResourceMaps, visible: VisiblePort, outbound:
   addIdentities(resources, view, outbound);
 }
 
+/** What the chains of the outbound listener name. */
+function addRequestFilters(resources: ResourceMaps, visible: readonly VisiblePort[], podLabel: boolean): void {
+  for (const { view } of visible) {
+    if (!isHttp(view.port.protocol)) continue;
+    put(
+      resources.ecds,
+      remembered(view, `requests|${podLabel}`, () => requestFilter(view, podLabel)),
+    );
+  }
+}
+
 /** Where a share of a split goes; it cannot be dialled by this. */
 function addBackend(resources: ResourceMaps, backend: VisiblePort, outbound: Outbound): void {
   const { view } = backend;
@@ -80,6 +91,7 @@ function redirectedResources(outbound: Outbound, { ports: visible, backends }: V
   const { ir, outboundDefault, podLabel } = outbound;
   const resources = noResources();
   for (const port of visible) addVisiblePort(resources, port, outbound);
+  addRequestFilters(resources, visible, podLabel);
   for (const backend of backends) addBackend(resources, backend, outbound);
   if (outboundDefault === "passthrough") put(resources.cds, passthroughCluster);
   const { addresses } = meshView(ir);
@@ -144,6 +156,7 @@ function addRedirected(
   const { addresses } = meshView(ir);
   const shown = redirectedInput({ visible, addresses, outboundDefault, podLabel }, proxy.bound, redirect);
   put(resources.rds, refusedRoutes(meshView(ir), ir.cluster));
+  addRequestFilters(resources, shown.visible, podLabel);
   put(
     resources.lds,
     latest(listeners, proxy, redirectedShape(shown, redirect), () => redirectedListener(shown, redirect)),

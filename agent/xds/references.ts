@@ -23,7 +23,9 @@ export function referencesOf(type: ResourceType, name: string, value: JsonMessag
   } else if (type === "rds") {
     routeDestinations(value, add);
   } else if (type === "ecds") {
-    destinations(object(value["typed_config"]), add);
+    const filter = object(value["typed_config"]);
+    if (filter !== undefined) routeTable(filter, add);
+    destinations(filter, add);
   }
   return [...found.values()];
 }

@@ -7,7 +7,7 @@ import { aResource, modelClient, snapshotOf, type ModelClient } from "./testing/
 
 const names = ["a", "b", "c", "d"];
 
-/** Up to four clusters with their endpoints; a listener, and a route table and a filter of it that name them. */
+/** Up to four clusters with their endpoints; a listener, a route table and two filters of it that name them, one of them by a route table. */
 const snapshots: fc.Arbitrary<Snapshot> = fc
   .record({
     clusters: fc.uniqueArray(fc.record({ name: fc.constantFrom(...names), version: fc.nat(3), endpoints: fc.nat(3) }), {
@@ -16,9 +16,10 @@ const snapshots: fc.Arbitrary<Snapshot> = fc
     listener: fc.nat(2),
     routes: fc.nat(2),
     filter: fc.nat(2),
+    requests: fc.nat(2),
     secret: fc.nat(2),
   })
-  .map(({ clusters, listener, routes, filter, secret }) => {
+  .map(({ clusters, listener, routes, filter, requests, secret }) => {
     const resources: EncodedResource[] = [];
     for (const { name, version, endpoints } of clusters) {
       resources.push(aResource("cds", name, `v${version}`, [{ type: "eds", name }]));
@@ -29,10 +30,16 @@ const snapshots: fc.Arbitrary<Snapshot> = fc
     const named = [
       { type: "rds" as const, name: "table" },
       ...(filter === 0 ? [] : [{ type: "ecds" as const, name: "filter" }]),
+      ...(requests === 0 ? [] : [{ type: "ecds" as const, name: "requests" }]),
     ];
-    resources.push(aResource("lds", "in", `l${listener}${named.length}`, named));
+    const version = named.map(({ name }) => name).join("");
+    resources.push(aResource("lds", "in", `l${listener}${version}`, named));
     resources.push(aResource("rds", "table", `r${routes}${of}`, toClusters));
     if (filter > 0) resources.push(aResource("ecds", "filter", `f${filter}${of}`, toClusters));
+    if (requests > 0) {
+      resources.push(aResource("ecds", "requests", `q${requests}`, [{ type: "rds", name: "its-table" }]));
+      resources.push(aResource("rds", "its-table", `t${routes}${of}`, toClusters));
+    }
     if (secret > 0) resources.push(aResource("sds", "roots", `s${secret}`));
     return snapshotOf(resources);
   });
@@ -55,7 +62,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     arbitrary: fc
       .tuple(
         fc.constantFrom(...resourceTypes),
-        fc.uniqueArray(fc.constantFrom(...names, "in", "table", "filter"), { minLength: 1 }),
+        fc.uniqueArray(fc.constantFrom(...names, "in", "table", "filter", "requests", "its-table"), { minLength: 1 }),
       )
       .map(
         ([type, some]): Step =>
@@ -137,19 +144,17 @@ describe.each(["delta", "sotw"] as const)("a %s stream", (protocol) => {
   });
 
   it("makes before it breaks: no route without its cluster at any moment, and nothing left warming", () => {
+    // what Envoy does by itself: it asks for what its clusters, listeners and filters name, and for nothing else
     const follow: Step = (client) => {
-      // what Envoy does by itself: it asks for the endpoints of its clusters and the routes of its listeners
-      const eds = [...client.sides.cds.has.keys()];
-      client.subscribe(
-        "eds",
-        eds.filter((name) => !client.sides.eds.names.has(name)),
-      );
-      client.unsubscribe(
-        "eds",
-        [...client.sides.eds.names].filter((name) => !eds.includes(name)),
-      );
-      for (const { type, name } of [...client.sides.lds.has.values()].flatMap(({ needs }) => needs)) {
-        if (!client.sides[type].names.has(name)) client.subscribe(type, [name]);
+      const { cds, lds, ecds } = client.sides;
+      const needs = [cds, lds, ecds].flatMap(({ has }) => [...has.values()]).flatMap((one) => one.needs);
+      for (const type of ["eds", "ecds", "rds"] as const) {
+        const named = new Set(needs.filter((need) => need.type === type).map(({ name }) => name));
+        client.subscribe(type, [...named]);
+        client.unsubscribe(
+          type,
+          [...client.sides[type].names].filter((name) => !named.has(name)),
+        );
       }
     };
     fc.assert(
@@ -168,8 +173,11 @@ describe.each(["delta", "sotw"] as const)("a %s stream", (protocol) => {
             }
           }
           client.settle();
-          follow(client);
-          client.settle();
+          // a listener's filter, and that filter's routes
+          for (let depth = 0; depth < 2; depth += 1) {
+            follow(client);
+            client.settle();
+          }
           expect(client.broken).toEqual([]);
           expect([...client.warming]).toEqual([]);
         },
@@ -184,8 +192,8 @@ describe("a reconnect of a delta stream", () => {
     client.subscribeAll("cds");
     client.subscribe("eds", names);
     client.subscribeAll("lds");
-    client.subscribe("rds", ["table"]);
-    client.subscribe("ecds", ["filter"]);
+    client.subscribe("rds", ["table", "its-table"]);
+    client.subscribe("ecds", ["filter", "requests"]);
     client.subscribe("sds", ["roots"]);
   };
 
@@ -201,7 +209,7 @@ describe("a reconnect of a delta stream", () => {
         client.settle();
         // what was asked for by name and does not exist is told again: a client may wait for it
         const { eds, ecds, sds } = published.resources;
-        const absent = names.some((name) => !eds.has(name)) || ecds.size === 0 || sds.size === 0;
+        const absent = names.some((name) => !eds.has(name)) || ecds.size < 2 || sds.size === 0;
         if (!absent) expect(client.responses).toBe(before);
         expect(client.warming.size).toBe(0);
       }),

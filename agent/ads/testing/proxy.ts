@@ -35,6 +35,8 @@ export function aProxyHome(): ProxyHome {
 }
 
 export interface TestProxy extends Running {
+  /** Not by the gauge `server.state`: it says 0, which is live, until the first flush. */
+  isReady(): Promise<boolean>;
   stat(name: string): Promise<number>;
   admin(path: string): Promise<string>;
 }
@@ -79,6 +81,7 @@ export async function startProxy(
   return {
     ...running,
     admin,
+    isReady: async () => (await admin("/ready")).startsWith("LIVE"),
     stat: async (name) => {
       const line = (await admin(`/stats?filter=^${name.replaceAll(".", "\\.")}$`)).trim();
       return Number(line.slice(line.lastIndexOf(":") + 1));

@@ -22,6 +22,21 @@ export function anAssignment(name: string, ports: readonly number[]): JsonMessag
   return { cluster_name: name, endpoints: [{ lb_endpoints: ports.map((port) => anEndpoint(port)) }] };
 }
 
+/** A connection manager, with its type. */
+export function httpManager(routeTable: string, statPrefix: string): JsonMessage {
+  return {
+    "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+    stat_prefix: statPrefix,
+    rds: { config_source: ads, route_config_name: routeTable },
+    http_filters: [
+      {
+        name: "envoy.filters.http.router",
+        typed_config: { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+      },
+    ],
+  };
+}
+
 /** Not bound; yet Envoy wants every listener's address to be its own. */
 export function aListener(name: string, routeTable: string, statPrefix = name): JsonMessage {
   const port = 1 + (Buffer.from(name).reduce((sum, byte) => sum * 31 + byte, 0) % 60_000);
@@ -34,18 +49,7 @@ export function aListener(name: string, routeTable: string, statPrefix = name): 
         filters: [
           {
             name: "envoy.filters.network.http_connection_manager",
-            typed_config: {
-              "@type":
-                "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-              stat_prefix: statPrefix,
-              rds: { config_source: ads, route_config_name: routeTable },
-              http_filters: [
-                {
-                  name: "envoy.filters.http.router",
-                  typed_config: { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
-                },
-              ],
-            },
+            typed_config: httpManager(routeTable, statPrefix),
           },
         ],
       },

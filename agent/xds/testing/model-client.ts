@@ -40,6 +40,7 @@ interface Response extends Batch {
 const companions: Readonly<Partial<Record<ResourceType, readonly ResourceType[]>>> = {
   cds: ["eds"],
   lds: ["rds", "ecds"],
+  ecds: ["rds"],
 };
 
 interface Side {
@@ -54,7 +55,7 @@ interface Side {
 
 export interface ModelClient {
   readonly sides: Readonly<Record<ResourceType, Side>>;
-  /** Clusters and listeners that came and still wait for what they need. */
+  /** What clusters, listeners and filters that came still wait for. */
   readonly warming: ReadonlySet<string>;
   readonly broken: readonly string[];
   subscribe(type: ResourceType, names: readonly string[]): void;
@@ -131,9 +132,13 @@ export function modelClient(
       responses += 1;
     }
   };
+  /** These, and what the client has of all that they name. */
+  const inUse = (users: readonly EncodedResource[]): readonly EncodedResource[] => {
+    const named = users.flatMap(({ needs }) => needs).flatMap(({ type, name }) => sides[type].has.get(name) ?? []);
+    return named.length === 0 ? users : [...users, ...inUse(named)];
+  };
   const checkReferences = () => {
-    const users = [...sides.lds.has.values(), ...sides.rds.has.values()];
-    for (const { name, needs } of users) {
+    for (const { name, needs } of inUse([...sides.lds.has.values()])) {
       const dangling = needs.filter((need) => need.type === "cds" && !sides.cds.has.has(need.name));
       broken.push(...dangling.map((need) => `${name} -> ${need.name}`));
     }
@@ -152,8 +157,8 @@ export function modelClient(
     const following = companions[one.type] ?? [];
     if (had !== undefined) forgetNeeds(had, one);
     if (had?.version === one.version) return;
-    // a changed cluster is a new one and needs its endpoints; listeners share the route tables and filters that they know
-    const known = one.type === "lds" ? (had?.needs ?? []) : [];
+    // a changed cluster is a new one and needs its endpoints; listeners and filters share the route tables and filters that they know
+    const known = one.type !== "cds" ? (had?.needs ?? []) : [];
     for (const need of one.needs) {
       if (following.includes(need.type) && !known.some((two) => two.name === need.name)) warming.add(need.name);
     }
@@ -183,7 +188,7 @@ export function modelClient(
       const side = sides[type];
       const gone = names.filter((name) => side.names.delete(name));
       // "the client may have dropped it", even where a wildcard still covers it
-      for (const name of gone) if (protocol === "delta" || !side.wildcard) side.has.delete(name);
+      for (const name of gone) if (protocol === "delta" || !side.wildcard) drop(side, name);
       if (gone.length > 0) send(type, { unsubscribe: gone });
     },
     subscribeAll: (type) => {

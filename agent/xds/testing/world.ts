@@ -73,12 +73,10 @@ export class Member {
     const running = start(command, workloadEnvironment(this.#labels));
     this.proxy = running;
     await eventually(`Envoy at ${this.pod.address} is live`, async () => {
-      if (
-        (await this.stat("server.state")) === 0 &&
-        (await this.stat("listener_manager.total_listeners_warming")) === 0
-      )
-        return true;
-      return undefined;
+      // not the gauge `server.state`: it says 0, which is live, until the first flush
+      const { status } = await this.curl("http://127.0.0.1:15000/ready");
+      const warming = status === 200 ? await this.stat("listener_manager.total_listeners_warming") : undefined;
+      return warming === 0 ? true : undefined;
     }).catch((error: unknown) => {
       throw new Error(running.log(), { cause: error });
     });
