@@ -1,5 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { namespaceFacts, type NamespaceSource } from "./injector.ts";
+import { noExclusions } from "./inject/settings.ts";
+import { someSettings } from "./inject/testing/settings.ts";
+import { namespaceFacts, withMeshConfig, type NamespaceSource } from "./injector.ts";
+import { aMeshConfig } from "./ir/testing/objects.ts";
 import { createClient } from "./kube/client.ts";
 import { parseNamespace } from "./kube/parse/namespace.ts";
 import { createStore } from "./kube/store.ts";
@@ -43,4 +46,22 @@ describe("what the webhook knows of a namespace", () => {
   it("is nothing when there is no such namespace", async () => {
     expect(await namespaceFacts(await source([]), "gone", signal)).toBeUndefined();
   });
+});
+
+describe("what a pod's sidecar does not see", () => {
+  const chart = someSettings({ exclusions: { ...noExclusions, outboundPorts: [5432] } });
+  const said = (namespace: string) =>
+    aMeshConfig({ namespace, exclusions: { ...noExclusions, outboundPorts: [6379], outboundRanges: ["10.0.0.0/8"] } });
+
+  it("is what the chart and OSM's MeshConfig exclude", () => {
+    const { exclusions } = withMeshConfig(chart, [said("osm-system")], "isthmus-system");
+    expect(exclusions).toEqual({ ...noExclusions, outboundPorts: [5432, 6379], outboundRanges: ["10.0.0.0/8"] });
+  });
+
+  it.each([{ configs: undefined }, { configs: [said("shop")] }])(
+    "is the chart's without a MeshConfig that counts",
+    ({ configs }) => {
+      expect(withMeshConfig(chart, configs, "isthmus-system")).toBe(chart);
+    },
+  );
 });

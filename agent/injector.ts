@@ -4,7 +4,9 @@ import type { Log } from "../shared/log.ts";
 import type { Task } from "../shared/lifecycle.ts";
 import type { AgentConfig } from "./config.ts";
 import type { NamespaceFacts } from "./inject/decide.ts";
-import type { InjectionSettings } from "./inject/settings.ts";
+import { joinedExclusions, type InjectionSettings } from "./inject/settings.ts";
+import type { MeshConfigInput } from "./ir/inputs.ts";
+import { standingMeshConfig } from "./ir/mesh-config.ts";
 import { ensureWebhookTrust, runWebhookCa, type WebhookCaDeps } from "./inject/webhook-ca.ts";
 import { startWebhookServer } from "./inject/webhook-server.ts";
 import { isApiError } from "./kube/api-error.ts";
@@ -36,6 +38,17 @@ function settingsOf({ config, membership }: InjectorDeps): InjectionSettings {
     imagePullPolicy: config.imagePullPolicy,
     ...config.sidecar,
   };
+}
+
+/** A pod gets what OSM's MeshConfig excludes at the time when it is made, and keeps it. */
+export function withMeshConfig(
+  settings: InjectionSettings,
+  meshConfigs: readonly MeshConfigInput[] | undefined,
+  systemNamespace: string,
+): InjectionSettings {
+  const said = standingMeshConfig({ ...(meshConfigs === undefined ? {} : { meshConfigs }), systemNamespace });
+  if (said === undefined) return settings;
+  return { ...settings, exclusions: joinedExclusions(settings.exclusions, said.exclusions) };
 }
 
 /** As much of Kube as says what a namespace is. */
@@ -73,10 +86,11 @@ export async function startInjector(deps: InjectorDeps): Promise<Task> {
   const first = await ensureWebhookTrust(ca);
   deps.onBundle(first.caBundlePem);
   const settings = settingsOf(deps);
+  const current = () => withMeshConfig(settings, kube.inputs().meshConfigs, config.namespace);
   const server = await startWebhookServer({
     port: config.webhookPort,
     certificate: first.certificate,
-    settings: () => settings,
+    settings: current,
     namespace: async (name, signal) => {
       const facts = await namespaceFacts(kube, name, signal);
       if (facts?.meshed === true) await ensureTrust(kube, name, deps.rootsPem());

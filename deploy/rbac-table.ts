@@ -44,7 +44,7 @@ const watched: readonly Omit<Row, "verbs" | "usedBy">[] = [
   { group: smi.specs, resource: "tcproutes", why: "on which ports" },
   { group: smi.specs, resource: "udproutes", why: "rules that name none" },
   { group: smi.split, resource: "trafficsplits", why: "which backends stand for a service" },
-  { group: "config.openservicemesh.io", resource: "meshconfigs", why: "OSM's enableEgress" },
+  { group: "config.openservicemesh.io", resource: "meshconfigs", why: "OSM's switches and exclusions" },
   { group: "", resource: "serviceaccounts", why: "policy that names an account which does not exist" },
   { group: "", resource: "configmaps", names: ["isthmus-trust"], why: "where the fleet's roots are already" },
   {

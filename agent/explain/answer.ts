@@ -54,6 +54,7 @@ const lists: Readonly<Partial<Record<SiteKind, TrialList>>> = {
   TCPRoute: "tcpRoutes",
   ServiceExport: "exports",
   TrafficSplit: "trafficSplits",
+  MeshConfig: "meshConfigs",
 };
 
 interface ReadObjects {
@@ -81,7 +82,7 @@ function readInto(read: ReadObjects, value: unknown, remove: boolean): void {
   if (list !== undefined) read.objects.push({ list, record, remove });
   else if (kind === "Namespace") {
     const permissive = "permissive" in record ? record.permissive : undefined;
-    if (permissive !== undefined) read.modes.push({ namespace: name, permissive, remove });
+    if (typeof permissive === "string") read.modes.push({ namespace: name, permissive, remove });
   } else {
     const message = `a ${kind} is no policy: it is left out of the trial`;
     read.problems.push({ code: "ISTHMUS_TRIAL_KIND", message, object: { kind, namespace, name } });

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { buildIr } from "../ir/build.ts";
 import type { MeshInputs } from "../ir/inputs.ts";
+import { aMeshConfig } from "../ir/testing/objects.ts";
 import type { MeshIr } from "../ir/types.ts";
 import { flowChanges, type FlowChange } from "./flows.ts";
 import { loadRe2 } from "./re2.ts";
@@ -115,6 +116,17 @@ describe("a policy that is tried", () => {
     const permissive = { ...inputs, permissive: true, namespaceModes: [] };
     const closed = tryPolicy({ ir: buildIr(permissive).ir, inputs: permissive }, { ...nothing, permissive: false });
     expect(closed.changes.every(({ effect, flow }) => effect === "cut" && flow.caller === "any")).toBe(true);
+  });
+
+  it("may be OSM's MeshConfig, and the whole member's mode goes before it", () => {
+    const closed = { ...inputs, permissive: false, namespaceModes: [] };
+    const standing = { ir: buildIr(closed).ir, inputs: closed };
+    const record = aMeshConfig({ namespace: "osm-system", permissive: true });
+    const objects = [{ list: "meshConfigs" as const, record, remove: false }];
+    const { changes } = tryPolicy(standing, { ...nothing, objects });
+    expect(changes.length).toBeGreaterThan(0);
+    expect(changes.every(({ effect }) => effect === "allowed")).toBe(true);
+    expect(tryPolicy(standing, { ...nothing, objects, permissive: false }).changes).toEqual([]);
   });
 });
 

@@ -10,7 +10,8 @@ import { flowChanges, type Flow, type FlowChange } from "./flows.ts";
 import { callerText, contentText, originText } from "./words.ts";
 
 /** Lists of inputs that a trial may change, keyed by namespace and name. */
-export type TrialList = "trafficTargets" | "httpRouteGroups" | "tcpRoutes" | "trafficSplits" | "exports";
+export type TrialList =
+  "trafficTargets" | "httpRouteGroups" | "tcpRoutes" | "trafficSplits" | "exports" | "meshConfigs";
 
 export interface TrialObject {
   readonly list: TrialList;
@@ -47,26 +48,30 @@ function changedInputs(inputs: MeshInputs, trial: Trial): MeshInputs {
   const { objects, permissive } = trial;
   // a parser made each record for the list that it is filed under
   const of = <K extends TrialList>(list: K) =>
-    objects.filter((each) => each.list === list) as unknown as { record: MeshInputs[K][number]; remove: boolean }[];
+    objects.filter((each) => each.list === list) as unknown as {
+      record: Required<MeshInputs>[K][number];
+      remove: boolean;
+    }[];
   const lists = {
     trafficTargets: changedList(inputs.trafficTargets, of("trafficTargets")),
     httpRouteGroups: changedList(inputs.httpRouteGroups, of("httpRouteGroups")),
     tcpRoutes: changedList(inputs.tcpRoutes, of("tcpRoutes")),
     trafficSplits: changedList(inputs.trafficSplits, of("trafficSplits")),
     exports: changedList(inputs.exports, of("exports")),
+    meshConfigs: changedList(inputs.meshConfigs ?? [], of("meshConfigs")),
   };
   const said = new Set(trial.modes.map(({ namespace }) => namespace));
   const others = (inputs.namespaceModes ?? []).filter(({ namespace }) => !said.has(namespace));
   const modes = [...others, ...trial.modes.filter(({ remove }) => !remove)];
-  const whole = permissive === undefined ? inputs : withMode(inputs, permissive);
-  const rest = whole === inputs ? modes : (whole.namespaceModes ?? []);
-  return { ...whole, ...lists, namespaceModes: rest };
+  const changed = { ...inputs, ...lists, namespaceModes: modes };
+  return permissive === undefined ? changed : withMode(changed, permissive);
 }
 
-/** The configuration's word, and no other for the whole member. */
+/** The configuration's word, and no other for the whole member: neither the agent's Namespace's nor a MeshConfig's. */
 function withMode(inputs: MeshInputs, permissive: boolean): MeshInputs {
   const namespaceModes = (inputs.namespaceModes ?? []).filter(({ namespace }) => namespace !== inputs.systemNamespace);
-  return { ...inputs, permissive, namespaceModes };
+  const meshConfigs = (inputs.meshConfigs ?? []).map((config) => ({ ...config, permissive }));
+  return { ...inputs, permissive, namespaceModes, meshConfigs };
 }
 
 function problemKey({ code, message, object, field }: Problem): string {

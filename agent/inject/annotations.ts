@@ -2,8 +2,8 @@
 // exclusion lists of both are joined. A value that cannot be read is a Problem: the pod is refused rather than run unprotected
 // in another way than its author meant.
 import { err, ok, type Problem, type Result } from "../../shared/result.ts";
-import { parseRange } from "./redirect-rules.ts";
-import type { TrafficExclusions } from "./settings.ts";
+import { parseRange } from "../../shared/address-range.ts";
+import { joinedExclusions, type TrafficExclusions } from "./settings.ts";
 
 export type Annotations = Readonly<Record<string, string>>;
 
@@ -77,10 +77,11 @@ export function readExclusions(annotations: Annotations, mesh: TrafficExclusions
   const onlyRanges = readList(annotations, "outbound-ip-range-inclusion-list", parseRangeText);
   const problems = [outboundPorts, inboundPorts, outboundRanges, onlyRanges].flatMap((list) => list.problems);
   if (problems.length > 0) return err(problems);
-  return ok({
-    outboundPorts: [...mesh.outboundPorts, ...outboundPorts.values],
-    inboundPorts: [...mesh.inboundPorts, ...inboundPorts.values],
-    outboundRanges: [...mesh.outboundRanges, ...outboundRanges.values],
-    outboundOnlyRanges: [...mesh.outboundOnlyRanges, ...onlyRanges.values],
-  });
+  const own = {
+    outboundPorts: outboundPorts.values,
+    inboundPorts: inboundPorts.values,
+    outboundRanges: outboundRanges.values,
+    outboundOnlyRanges: onlyRanges.values,
+  };
+  return ok(joinedExclusions(mesh, own));
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { parseRange } from "../../shared/address-range.ts";
 import { findEnvoy } from "../xds/testing/envoy.ts";
-import { parseRange, redirectRules } from "./redirect-rules.ts";
+import { redirectRules } from "./redirect-rules.ts";
 import { noExclusions, type TrafficExclusions } from "./settings.ts";
 import {
   openRedirectedPod,

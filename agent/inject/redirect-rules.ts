@@ -1,7 +1,7 @@
 // The redirect as an nftables ruleset: what an application sends over TCP goes to Envoy's outbound listener, what comes for it to
 // the inbound one. Text for the init image, whose one argument it is (`nft '<rules>'`). It must let pass what Envoy itself sends.
 // One table of family inet: IPv6 is redirected like IPv4, so it is no way around the policy.
-import { isIP } from "node:net";
+import { parseRange } from "../../shared/address-range.ts";
 import { baseChain, inetTable, portSet } from "../../shared/nftables.ts";
 import { proxyPorts, proxyUid, type TrafficExclusions } from "./settings.ts";
 
@@ -9,16 +9,6 @@ export interface RedirectOptions {
   readonly exclusions: TrafficExclusions;
   /** Envoy's own listeners for the outside: readiness, metrics and the rewritten probes. */
   readonly openPorts: readonly number[];
-}
-
-/** An address or CIDR, or undefined. Nothing else may reach the text: it is run with NET_ADMIN. */
-export function parseRange(text: string): { readonly family: "ip" | "ip6"; readonly range: string } | undefined {
-  const [address = "", length, ...rest] = text.split("/");
-  const version = isIP(address);
-  if (version === 0 || rest.length > 0 || address.includes("%")) return undefined;
-  const bits = version === 4 ? 32 : 128;
-  if (length !== undefined && (!/^[0-9]{1,3}$/.test(length) || Number(length) > bits)) return undefined;
-  return { family: version === 4 ? "ip" : "ip6", range: `${address}/${length ?? bits}` };
 }
 
 /** One rule for each range: a set with overlapping ranges would be refused as a whole. */

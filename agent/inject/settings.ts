@@ -1,6 +1,7 @@
-// What the injector is told once at the start: images, addresses, resources and the mesh-wide exclusions (OSM's MeshConfig).
+// What the injector is told: images, addresses and resources once at the start, the mesh-wide exclusions with each pod.
 // Names and ports here are those that the charts, the agent and Envoy's configuration agree on.
 import type { ClusterName, FleetDomain } from "../../shared/ids.ts";
+import type { ConfiguredExclusions } from "../ir/inputs.ts";
 
 export const systemNamespace = "isthmus-system";
 export const proxyContainer = "isthmus-proxy";
@@ -26,14 +27,7 @@ export const paths = {
   config: "/var/run/isthmus/config",
 } as const;
 
-export interface TrafficExclusions {
-  readonly outboundPorts: readonly number[];
-  readonly inboundPorts: readonly number[];
-  /** CIDR or plain addresses. */
-  readonly outboundRanges: readonly string[];
-  /** Not empty: nothing else is redirected. */
-  readonly outboundOnlyRanges: readonly string[];
-}
+export type TrafficExclusions = ConfiguredExclusions;
 
 export const noExclusions: TrafficExclusions = {
   outboundPorts: [],
@@ -41,6 +35,15 @@ export const noExclusions: TrafficExclusions = {
   outboundRanges: [],
   outboundOnlyRanges: [],
 };
+
+export function joinedExclusions(one: TrafficExclusions, other: TrafficExclusions): TrafficExclusions {
+  return {
+    outboundPorts: [...one.outboundPorts, ...other.outboundPorts],
+    inboundPorts: [...one.inboundPorts, ...other.inboundPorts],
+    outboundRanges: [...one.outboundRanges, ...other.outboundRanges],
+    outboundOnlyRanges: [...one.outboundOnlyRanges, ...other.outboundOnlyRanges],
+  };
+}
 
 export interface InjectionSettings {
   readonly cluster: ClusterName;

@@ -1,5 +1,5 @@
 // The mesh-wide settings of sidecars: one JSON document, because the chart's value `sidecar` has parts. Read once by agent/config.ts.
-import { parseRange } from "./redirect-rules.ts";
+import { parseRange } from "../../shared/address-range.ts";
 import { noExclusions, type InjectionSettings, type TrafficExclusions } from "./settings.ts";
 
 export type SidecarSettings = Pick<

@@ -10,6 +10,7 @@ import { sortedFleets, unknownFleets } from "./foreign-fleets.ts";
 import { fleetServices } from "./imports.ts";
 import type { MeshInputs } from "./inputs.ts";
 import { keepMemory, memoryAfter } from "./memo.ts";
+import { meshConfigProblems } from "./mesh-config.ts";
 import { buildModes } from "./modes.ts";
 import { compareText, sortedUnique } from "./order.ts";
 import { buildPeers } from "./peers.ts";
@@ -104,6 +105,7 @@ export function buildIr(inputs: MeshInputs, previous?: MeshIr): BuiltIr {
     ...peerProblems,
     ...modeProblems,
     ...egressProblems,
+    ...meshConfigProblems(inputs),
     ...missingAccounts(memory, inputs),
     ...outgoingPolicies(memory, inputs).problems,
     ...replicaProblems(inputs),

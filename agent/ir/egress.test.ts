@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { aMeshConfig } from "./testing/objects.ts";
 import { allowsEgress, buildEgress } from "./egress.ts";
 
 const systemNamespace = "isthmus-system";
@@ -33,17 +34,10 @@ describe("whether workloads may call what is no service of the mesh", () => {
   ];
 
   it.each(rows)("$about", ({ egress, config, words, open }) => {
-    const meshConfig = { namespace: "osm-system", name: "osm-mesh-config" };
-    const meshConfigs = config === undefined ? [meshConfig] : [{ ...meshConfig, egress: config }];
+    const meshConfigs = [aMeshConfig(config === undefined ? {} : { egress: config })];
     const given = { meshConfigs, ...(egress === undefined ? {} : { egress }) };
     const built = buildEgress({ ...given, namespaceEgress: words, systemNamespace });
     expect(["shop", "bank"].filter((namespace) => allowsEgress(built, namespace))).toEqual(open);
-  });
-
-  it("is what the MeshConfig in the agent's namespace says, of several", () => {
-    const of = (namespace: string, egress: boolean) => ({ namespace, name: "osm-mesh-config", egress });
-    const built = buildEgress({ meshConfigs: [of("a", true), of(systemNamespace, false)], systemNamespace });
-    expect(allowsEgress(built, "shop")).toBe(false);
   });
 
   it("is told where it is a mistake", () => {

@@ -3,8 +3,8 @@
 // whoever asks what it means.
 import type { Problem } from "../../shared/result.ts";
 import type { MeshInputs } from "./inputs.ts";
+import { standingMeshConfig, type MeshConfigs } from "./mesh-config.ts";
 import { namespaceSwitch, unreadableWords, type NamespaceSwitch } from "./namespace-switch.ts";
-import { compareText } from "./order.ts";
 import type { MeshIr } from "./types.ts";
 
 /** On a Namespace, for what is in it; on the agent's own namespace for the whole mesh of this member. */
@@ -16,13 +16,11 @@ export interface Egress {
   readonly problems: readonly Problem[];
 }
 
-type EgressInputs = Pick<MeshInputs, "egress" | "namespaceEgress" | "systemNamespace" | "meshConfigs">;
+type EgressInputs = Pick<MeshInputs, "egress" | "namespaceEgress"> & MeshConfigs;
 
 /** OSM's word, where there is one: it can be changed while the mesh runs, the configuration cannot. */
-function configured({ egress = true, meshConfigs = [], systemNamespace }: EgressInputs): boolean {
-  const [first] = [...meshConfigs].sort((a, b) => compareText(a.namespace, b.namespace));
-  const said = meshConfigs.find(({ namespace }) => namespace === systemNamespace) ?? first;
-  return said?.egress ?? egress;
+function configured(inputs: EgressInputs): boolean {
+  return standingMeshConfig(inputs)?.egress ?? inputs.egress ?? true;
 }
 
 export function buildEgress(inputs: EgressInputs): Egress {

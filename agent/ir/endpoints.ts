@@ -45,14 +45,19 @@ function whoIs(endpoint: EndpointInput, pod: PodInput | undefined): Identity {
   return { serviceAccount, meshed, podName, workloadKind, workloadName };
 }
 
+/**
+ * Undefined: nobody to call. A pod that is named and not known (yet, or any more) has no identity to check, and says nothing of
+ * whether its service is in the mesh: taken for one without a sidecar, a service that loses its last pod would for a moment be called
+ * in plaintext, around the mesh.
+ */
 function candidateOf(endpoint: EndpointInput, port: number, pod: PodInput | undefined): Candidate | undefined {
   const draining = endpoint.terminating && endpoint.serving;
   if (!isAddress(endpoint.address) || (endpoint.terminating && !draining)) return undefined;
+  if (endpoint.podName !== "" && pod === undefined) return undefined;
   const described: LocalEndpoint = {
     address: endpoint.address,
     port,
-    // an endpoint that names a pod we do not know (yet, or any more) has no identity to check: not ready
-    ready: endpoint.ready && !endpoint.terminating && (endpoint.podName === "" || pod !== undefined),
+    ready: endpoint.ready && !endpoint.terminating,
     ...whoIs(endpoint, pod),
     zone: endpoint.zone,
   };

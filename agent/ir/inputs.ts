@@ -182,6 +182,21 @@ export interface MeshConfigInput {
   readonly name: string;
   /** `spec.traffic.enableEgress`; absent: it does not say. */
   readonly egress?: boolean;
+  /** `spec.traffic.enablePermissiveTrafficPolicyMode`; absent: it does not say. */
+  readonly permissive?: boolean;
+  /** Of the pods that are made from now on. */
+  readonly exclusions: ConfiguredExclusions;
+  /** Fields that ask for something which does not exist here. */
+  readonly unmet: readonly string[];
+}
+
+/** What no sidecar of the mesh sees. Ports are those of a connection's destination, ranges CIDR. */
+export interface ConfiguredExclusions {
+  readonly outboundPorts: readonly number[];
+  readonly inboundPorts: readonly number[];
+  readonly outboundRanges: readonly string[];
+  /** Not empty: nothing else is redirected. */
+  readonly outboundOnlyRanges: readonly string[];
 }
 
 /** Names as their author wrote them; who reads them resolves them within the split's own namespace. */
@@ -212,7 +227,7 @@ export interface MeshInputs {
   readonly namespaceModes?: readonly NamespaceModeInput[];
   /** Whether workloads may call what is no service of the mesh, as the configuration says; Namespaces may say otherwise. Absent: they may. */
   readonly egress?: boolean;
-  /** Of several the one in the agent's namespace, else the first by namespace. Absent: there is none. */
+  /** Which of them counts: agent/ir/mesh-config.ts. Absent: there is none. */
   readonly meshConfigs?: readonly MeshConfigInput[];
   /** Absent: none says anything. */
   readonly namespaceEgress?: readonly NamespaceEgressInput[];

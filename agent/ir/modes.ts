@@ -2,6 +2,7 @@
 // server's namespace that decides, whoever calls. Called by build.ts; `isPermissive` by whoever asks what a mode means.
 import type { Problem } from "../../shared/result.ts";
 import type { MeshInputs } from "./inputs.ts";
+import { standingMeshConfig, type MeshConfigs } from "./mesh-config.ts";
 import { namespaceSwitch, unreadableWords } from "./namespace-switch.ts";
 import type { MeshIr } from "./types.ts";
 
@@ -14,10 +15,15 @@ export interface Modes {
   readonly problems: readonly Problem[];
 }
 
-export function buildModes(inputs: Pick<MeshInputs, "permissive" | "namespaceModes" | "systemNamespace">): Modes {
+/** OSM's word, where there is one, goes before the configuration's: it can be changed while the mesh runs. */
+export function buildModes(inputs: Pick<MeshInputs, "permissive" | "namespaceModes"> & MeshConfigs): Modes {
   const { namespaceModes = [], systemNamespace } = inputs;
   const words = namespaceModes.map(({ namespace, permissive }) => ({ namespace, word: permissive }));
-  const { on, exceptions } = namespaceSwitch(words, systemNamespace, inputs.permissive);
+  const { on, exceptions } = namespaceSwitch(
+    words,
+    systemNamespace,
+    standingMeshConfig(inputs)?.permissive ?? inputs.permissive,
+  );
   const meaning = "calls need a TrafficTarget";
   return {
     permissive: on,

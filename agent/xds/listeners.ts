@@ -8,7 +8,8 @@ import { outboundMatcher, type OutboundDefault } from "./matcher.ts";
 import { fixedNames } from "./names.ts";
 import { remembered } from "./remembered.ts";
 import { addressAsHeader, refusedService } from "./refused-routes.ts";
-import { answererFilter, requestLog } from "./request-metrics.ts";
+import { namedRequestFilter, requestManager } from "./request-filter.ts";
+import { requestLog } from "./request-metrics.ts";
 import type { JsonMessage } from "./resource.ts";
 import type { PortView } from "./service-ports.ts";
 import { destination, type Share } from "./shares.ts";
@@ -49,7 +50,6 @@ export const tlsInspector = extension(
 );
 
 const tcpProxyType = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy";
-const httpManagerType = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager";
 
 /** No idle limit: without the mesh an idle database connection would live too. A dead peer is found by keepalive. */
 function tcpProxyFields(statPrefix: string, to: JsonMessage): JsonMessage {
@@ -65,37 +65,26 @@ export function portFilter(name: string, shares: readonly Share[]): JsonMessage 
   return extension(name, tcpProxyType, tcpProxyFields("outbound", destination(shares)));
 }
 
-/** What reads and counts the requests to one service port, by the routes of its name. */
-function requestManager(name: string, podLabel: boolean): JsonMessage {
-  return connectionManager({
-    statPrefix: "outbound",
-    codec: "AUTO",
-    routes: { rds: name },
-    filters: [answererFilter],
-    extra: { access_log: [requestLog(podLabel)] },
-  });
+/** A raw TCP port's filter comes by ECDS under the port's name. */
+function tcpChain(name: string): JsonMessage {
+  const discovery = { config_source: fromAds, type_urls: [`type.googleapis.com/${tcpProxyType}`] };
+  return { name, filters: [{ name, config_discovery: discovery }] };
 }
 
-function discovered(name: string, filterName: string, type: string): JsonMessage {
-  const discovery = { config_source: fromAds, type_urls: [`type.googleapis.com/${type}`] };
-  return { name, filters: [{ name: filterName, config_discovery: discovery }] };
-}
-
-/** ECDS: all that an HTTP port's chain does. Inside the listener it would be 6 kB of each service in every change of one. */
-export function requestFilter({ name, requestsName }: PortView, podLabel: boolean): JsonMessage {
-  return { ...requestManager(name, podLabel), name: requestsName };
-}
-
-/** The chain of one service port where many share a listener; its filter comes by ECDS. */
-function chainInShared({ name, requestsName, port }: PortView): JsonMessage {
-  return isHttp(port.protocol) ? discovered(name, requestsName, httpManagerType) : discovered(name, name, tcpProxyType);
-}
-
-/** The chain of one service port that has a listener to itself; `name` is also that of its routes or filter, and of its cluster. */
-export function chainOf(view: PortView, podLabel: boolean): JsonMessage {
+/** The chain of one service port; `name` is also that of its routes or filter, and of its cluster. */
+function chainWith(view: PortView, httpFilter: () => JsonMessage): JsonMessage {
   const { name, port } = view;
-  if (!isHttp(port.protocol)) return chainInShared(view);
-  return remembered(view, `chain|${podLabel}`, () => ({ name, filters: [requestManager(name, podLabel)] }));
+  return isHttp(port.protocol) ? { name, filters: [httpFilter()] } : tcpChain(name);
+}
+
+/** Where many share a listener. */
+function sharedChain(view: PortView, podLabel: boolean): JsonMessage {
+  return remembered(view, `shared chain|${podLabel}`, () => chainWith(view, () => namedRequestFilter(view, podLabel)));
+}
+
+/** Of a port that has a listener to itself. */
+export function chainOf(view: PortView, podLabel: boolean): JsonMessage {
+  return remembered(view, `chain|${podLabel}`, () => chainWith(view, () => requestManager(view.name, podLabel)));
 }
 
 /**
@@ -169,7 +158,7 @@ export function outboundListener({ visible, addresses, outboundDefault, podLabel
     continue_on_listener_filters_timeout: true,
     filter_chain_matcher: outboundMatcher({ destinations, refused, outboundDefault }),
     filter_chains: [
-      ...visible.map(({ view }) => remembered(view, "chain", () => chainInShared(view))),
+      ...visible.map(({ view }) => sharedChain(view, podLabel)),
       denyChain(podLabel),
       ...(outboundDefault === "passthrough" ? [leavingChain] : []),
     ],

@@ -18,6 +18,7 @@ const exported = { namespace: part, service: part, port };
 
 const anyName: fc.Arbitrary<ResourceName> = fc.oneof(
   fc.record({ kind: fc.constantFrom("outbound" as const, "balanced" as const, "identities" as const), ...servicePort }),
+  fc.record({ kind: fc.constant("requests" as const), version: part, ...servicePort }),
   fc.record({ kind: fc.constantFrom("inbound" as const, "inbound-plaintext" as const, "callers" as const), port }),
   fc.record({
     kind: fc.constant("application" as const),

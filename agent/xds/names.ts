@@ -16,12 +16,14 @@ export interface ServicePortName {
 /** How the local application is spoken to; "same" keeps the version of the plaintext caller (permissive mode). */
 export type LocalProtocol = "h1" | "h2" | "same" | "tcp";
 
-/** "balanced": a headless service whose pod the client chooses, not the application. "requests": the HTTP filter of its chain (ECDS). */
-const servicePortKinds = ["outbound", "balanced", "plaintext", "identities", "requests"] as const;
+/** "balanced": a headless service whose pod the client chooses, not the application. */
+const servicePortKinds = ["outbound", "balanced", "plaintext", "identities"] as const;
 type ServicePortKind = (typeof servicePortKinds)[number];
 
 export type ResourceName =
   | ({ readonly kind: ServicePortKind } & ServicePortName)
+  /** The HTTP filter of a chain (ECDS); `version`: of its content but for the names in it. */
+  | ({ readonly kind: "requests"; readonly version: string } & ServicePortName)
   | { readonly kind: "inbound" | "inbound-plaintext" | "callers"; readonly port: number }
   | { readonly kind: "inbound-foreign" | "foreign-callers"; readonly port: number; readonly fleet: string }
   | { readonly kind: "foreign-roots"; readonly fleet: string }
@@ -66,6 +68,8 @@ function formatForeign(name: ForeignName): string {
 }
 
 export function formatName(name: ResourceName): string {
+  if (name.kind === "requests")
+    return join(name.kind, name.version, name.scope, name.namespace, name.service, name.port);
   if ("scope" in name) return join(name.kind, name.scope, name.namespace, name.service, name.port);
   if ("fleet" in name) return formatForeign(name);
   switch (name.kind) {
@@ -93,7 +97,7 @@ function parsePort(text: string | undefined): number | undefined {
 
 type Parts = readonly (string | undefined)[];
 
-function parseServicePort(kind: ServicePortKind, [scope, namespace, service, last]: Parts): ResourceName | undefined {
+function parseServicePort([scope, namespace, service, last]: Parts): ServicePortName | undefined {
   const port = parsePort(last);
   if (
     (scope !== "cluster" && scope !== "fleet") ||
@@ -102,7 +106,12 @@ function parseServicePort(kind: ServicePortKind, [scope, namespace, service, las
     port === undefined
   )
     return undefined;
-  return { kind, scope, namespace, service, port };
+  return { scope, namespace, service, port };
+}
+
+function parseRequests([version, ...rest]: Parts): ResourceName | undefined {
+  const port = parseServicePort(rest);
+  return port === undefined || version === undefined ? undefined : { kind: "requests", version, ...port };
 }
 
 function parseExport([namespace, service, middle, peer]: Parts): ResourceName | undefined {
@@ -140,8 +149,13 @@ function parseBound(kind: "bound-inbound" | "bound-outbound", [address, last]: P
 
 function parseParts(kind: string, parts: Parts): ResourceName | undefined {
   const servicePort = servicePortKinds.find((known) => known === kind);
-  if (servicePort !== undefined) return parseServicePort(servicePort, parts);
+  if (servicePort !== undefined) {
+    const port = parseServicePort(parts);
+    return port === undefined ? undefined : { kind: servicePort, ...port };
+  }
   switch (kind) {
+    case "requests":
+      return parseRequests(parts);
     case "inbound":
     case "inbound-plaintext":
     case "callers":

@@ -5,12 +5,13 @@ import { redirectedInput, redirectedListener, redirectedShape, type Redirect } f
 import { isHttp, passthroughCluster } from "./clusters.ts";
 import { loadAssignment } from "./endpoints.ts";
 import { httpProxyCluster, httpProxyListener, httpProxyRoutes, httpProxyShape, outsideCluster } from "./http-proxy.ts";
-import { outboundListener, outboundShape, requestFilter } from "./listeners.ts";
+import { outboundListener, outboundShape } from "./listeners.ts";
 import { loopbackListeners } from "./loopback.ts";
 import type { OutboundDefault } from "./matcher.ts";
 import type { ProxyTrust, SidecarClass } from "./proxy.ts";
 import { nowhere, reachableFrom } from "./reachable.ts";
 import { refusedRoutes } from "./refused-routes.ts";
+import { requestFilter } from "./request-filter.ts";
 import { latest, remembered, type LatestOf } from "./remembered.ts";
 import { noResources, put, type ResourceMaps } from "./resource-maps.ts";
 import type { JsonMessage } from "./resource.ts";
@@ -66,11 +67,8 @@ function addVisiblePort(resources: ResourceMaps, visible: VisiblePort, outbound:
 /** What the chains of the outbound listener name. */
 function addRequestFilters(resources: ResourceMaps, visible: readonly VisiblePort[], podLabel: boolean): void {
   for (const { view } of visible) {
-    if (!isHttp(view.port.protocol)) continue;
-    put(
-      resources.ecds,
-      remembered(view, `requests|${podLabel}`, () => requestFilter(view, podLabel)),
-    );
+    const filter = requestFilter(view, podLabel);
+    if (filter !== undefined) put(resources.ecds, filter);
   }
 }
 

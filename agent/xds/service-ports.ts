@@ -23,7 +23,6 @@ export interface PortView {
   /** Of its chain, cluster, endpoints and routes alike. */
   readonly name: string;
   readonly identitiesName: string;
-  readonly requestsName: string;
   /** Pods with a sidecar; others are never called as part of the mesh. */
   readonly meshed: readonly LocalEndpoint[];
   /** `namespace/account` of those, sorted. */
@@ -90,7 +89,6 @@ function portView(service: ServiceIr, port: ServicePortIr, { fleet, cluster, per
     permissive,
     name,
     identitiesName,
-    requestsName: formatName({ kind: "requests", ...parts }),
     meshed,
     accounts: [...new Set(meshed.map((endpoint) => accountKey(service.namespace, endpoint.serviceAccount)))].sort(),
     local: [...meshed, ...plaintextTcp],

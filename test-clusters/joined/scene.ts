@@ -26,8 +26,8 @@ export async function openScene(up: ClustersUp, namespace: string, clusters: rea
       if (manifests.length === 0) return;
       await fleet.cluster(cluster).kubectl(["apply", "-f", "-"], { input: manifestList(manifests) });
     },
-    remove: async (cluster, kindAndName) => {
-      await fleet.cluster(cluster).kubectl(["delete", kindAndName, ...inNamespace, "--ignore-not-found"]);
+    remove: async (cluster, kindAndName, from = namespace) => {
+      await fleet.cluster(cluster).kubectl(["delete", kindAndName, "-n", from, "--ignore-not-found"]);
     },
     ready: (cluster) => rolledOut(fleet.cluster(cluster), namespace),
     stopPods: async (cluster, deployment) => {

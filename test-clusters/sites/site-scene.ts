@@ -93,9 +93,9 @@ export function openSiteScene(parts: SiteSceneParts): Scene {
       );
       for (const each of manifests.filter(({ kind }) => kind === "Deployment")) await deploy(member, each);
     },
-    remove: async (name, kindAndName) => {
+    remove: async (name, kindAndName, from = namespace) => {
       const [kind = "", object = ""] = kindAndName.split("/");
-      const wanted = `${namespace}.${kind}.${object}.json`.toLowerCase();
+      const wanted = `${from}.${kind}.${object}.json`.toLowerCase();
       const [file] = [...files].filter(
         (each) => each.startsWith(memberOf(name).manifestsDir) && each.toLowerCase().endsWith(`/${wanted}`),
       );

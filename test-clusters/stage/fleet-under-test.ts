@@ -38,8 +38,8 @@ export interface Scene {
   /** For `workload()`; a site runs the same program from the checkout. */
   readonly image: string;
   apply(member: string, manifests: readonly Manifest[]): Promise<void>;
-  /** `traffictarget/server` */
-  remove(member: string, kindAndName: string): Promise<void>;
+  /** `traffictarget/server`, of the scene's namespace or another. */
+  remove(member: string, kindAndName: string, from?: string): Promise<void>;
   /** Until everything that was deployed in this member is ready. */
   ready(member: string): Promise<void>;
   /** kill -9 of every pod of a Deployment; none comes back before `startPods`. */

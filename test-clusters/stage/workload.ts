@@ -192,6 +192,20 @@ export function permissiveNamespace(name: string, permissive: boolean): Manifest
   return namespaceSaying(name, { permissive });
 }
 
+/** As OSM's users have it, with more than is read here. */
+export function meshConfig(namespace: string, traffic: Readonly<Record<string, boolean>>): Manifest {
+  return {
+    apiVersion: "config.openservicemesh.io/v1alpha2",
+    kind: "MeshConfig",
+    metadata: { namespace, name: "osm-mesh-config" },
+    spec: {
+      traffic: { ...traffic, outboundIPRangeExclusionList: [] },
+      sidecar: { logLevel: "error", configResyncInterval: "0s" },
+      certificate: { serviceCertValidityDuration: "24h" },
+    },
+  };
+}
+
 /** What `kubectl apply -f -` takes. */
 export function manifestList(items: readonly Manifest[]): string {
   return JSON.stringify({ apiVersion: "v1", kind: "List", items });

@@ -76,7 +76,10 @@ export async function startProxy(
     writeFileSync(join(dir, file), JSON.stringify(content));
   }
   const node = ["--service-node", "sidecar~front-1.shop", "--service-cluster", "front"];
-  const running = start([binary, "-c", path, ...node, "--concurrency", "1", "--disable-hot-restart", "-l", "warning"]);
+  const flags = ["--concurrency", "1", "--disable-hot-restart", "-l", "warning"];
+  // chains that are no more are gone soon
+  const drain = ["--drain-strategy", "immediate", "--drain-time-s", "1"];
+  const running = start([binary, "-c", path, ...node, ...flags, ...drain]);
   const admin = async (page: string) => (await fetch(`http://127.0.0.1:${adminPort}${page}`)).text();
   return {
     ...running,

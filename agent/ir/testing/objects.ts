@@ -6,6 +6,7 @@ import type {
   BoundInput,
   EndpointInput,
   HttpRouteGroupInput,
+  MeshConfigInput,
   MeshInputs,
   PodInput,
   ServiceInput,
@@ -97,6 +98,16 @@ export function aTarget(target: Partial<TrafficTargetInput> = {}): TrafficTarget
     rules: [{ kind: "HTTPRouteGroup", name: "cart", matches: [] }],
     sourceClusters: [],
     ...target,
+  };
+}
+
+export function aMeshConfig(config: Partial<MeshConfigInput> = {}): MeshConfigInput {
+  return {
+    namespace: "isthmus-system",
+    name: "osm-mesh-config",
+    exclusions: { outboundPorts: [], inboundPorts: [], outboundRanges: [], outboundOnlyRanges: [] },
+    unmet: [],
+    ...config,
   };
 }
 

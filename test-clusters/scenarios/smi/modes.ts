@@ -5,6 +5,8 @@ import { until } from "../../stage/until.ts";
 import {
   HTTP_PORT,
   httpRouteGroup,
+  meshConfig,
+  namespaceSaying,
   permissiveNamespace,
   TCP_PORT,
   tcpRoute,
@@ -86,6 +88,25 @@ export const modesArea: Area = {
         await scene.apply("west", [silent]);
         await untilAnsweredBy(stranger, url, "server");
         await scene.apply("west", [permissiveNamespace(whole, false)]);
+        await untilAnsweredBy(stranger, url, "403");
+      },
+    },
+    {
+      name: "is what OSM's MeshConfig says of it, where no Namespace says otherwise",
+      play: async ({ scene, caller }) => {
+        const stranger = await caller("west", "stranger");
+        await scene.apply("west", [namespaceSaying(namespace, {}), namespaceSaying(whole, {})]);
+        await untilAnsweredBy(stranger, url, "403");
+        try {
+          await scene.apply("west", [meshConfig(whole, { enablePermissiveTrafficPolicyMode: true })]);
+          await untilAnsweredBy(stranger, url, "server");
+          await scene.apply("west", [permissiveNamespace(namespace, false)]);
+          await untilAnsweredBy(stranger, url, "403");
+          await scene.apply("west", [namespaceSaying(namespace, {})]);
+          await untilAnsweredBy(stranger, url, "server");
+        } finally {
+          await scene.remove("west", "meshconfig/osm-mesh-config", whole);
+        }
         await untilAnsweredBy(stranger, url, "403");
       },
     },
