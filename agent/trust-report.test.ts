@@ -22,7 +22,8 @@ import type { AdsStream } from "./ads/stream.ts";
 import { trustReport, type TrustReportInput } from "./trust-report.ts";
 import { newStreamState } from "./xds/order.ts";
 import { typeUrls, type EncodedResource, type JsonMessage } from "./xds/resource.ts";
-import { retarget, subscribeDelta } from "./xds/subscription.ts";
+import { subscribeDelta } from "./xds/discovery-request.ts";
+import { retarget } from "./xds/subscription.ts";
 import { testFleet } from "./xds/testing/certificates.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "isthmus-trust-"));

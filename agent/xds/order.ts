@@ -168,8 +168,7 @@ function isReady(stream: StreamState, resource: EncodedResource): boolean {
 
 function nextRemoval(stream: StreamState, state: TypeState): Batch | undefined {
   if (!state.asked || state.awaiting !== undefined) return undefined;
-  if (referrers[state.type].some((type) => isBusy(stream, stream.types[type]))) return undefined;
-  const { removed } = pendingOf(state);
+  const removed = removable(stream, state);
   if (removed.length === 0) return undefined;
   if (stream.protocol === "delta" && (state.wildcard || !endsWithItsListener.has(state.type)))
     return { type: state.type, updates: [], removed, carried: [] };
@@ -178,6 +177,17 @@ function nextRemoval(stream: StreamState, state: TypeState): Batch | undefined {
   // SotW: "EDS and RDS resources are not removed by absence": the client drops them with whatever referred to them
   for (const name of removed) forget(state, name);
   return undefined;
+}
+
+/**
+ * What is gone waits for whatever may still refer to it; what never was is answered at once. A Cluster is acknowledged when its endpoints and
+ * secrets came or are known not to exist, and much waits for that ACK: one that went while it was warming would hold up its stream
+ * for Envoy's 15 s (agent/ads/convergence.envoy.test.ts).
+ */
+function removable(stream: StreamState, state: TypeState): readonly string[] {
+  const { removed, absent } = pendingOf(state);
+  if (removed.length === absent.length) return absent;
+  return referrers[state.type].some((type) => isBusy(stream, stream.types[type])) ? absent : removed;
 }
 
 /**

@@ -163,7 +163,8 @@ describe.each(["delta", "sotw"] as const)("a %s stream", (protocol) => {
       fc.property(
         fc.array(fc.tuple(snapshots, fc.array(fc.boolean(), { maxLength: 12 })), { maxLength: 8 }),
         (pushes) => {
-          const client = modelClient(protocol);
+          // in SotW nobody can say that endpoints do not exist: there Envoy waits for its time-out
+          const client = modelClient(protocol, { warmsClusters: protocol === "delta" });
           client.subscribeAll("cds");
           client.subscribeAll("lds");
           for (const [snapshot, turns] of pushes) {
@@ -175,13 +176,18 @@ describe.each(["delta", "sotw"] as const)("a %s stream", (protocol) => {
             }
           }
           client.settle();
-          // a listener's filter, and that filter's routes
-          for (let depth = 0; depth < 2; depth += 1) {
+          // a cluster's endpoints, what waited for it, a listener's filter, that filter's routes, and what goes after each
+          for (let depth = 0; depth < 8; depth += 1) {
             follow(client);
             client.settle();
           }
           expect(client.broken).toEqual([]);
           expect([...client.warming]).toEqual([]);
+          const last = pushes.at(-1)?.[0] ?? snapshotOf([]);
+          for (const type of ["cds", "lds"] as const) {
+            const { want, has } = compared(client, type, last);
+            expect({ type, ...has }).toEqual({ type, ...want });
+          }
         },
       ),
       { numRuns: 400 },
@@ -280,7 +286,7 @@ describe("a refusal", () => {
         fc.uniqueArray(fc.nat(40), { maxLength: 4 }),
         (all, bad) => {
           const refused = new Set(bad.map((one) => `v${one}`));
-          const client = modelClient("delta", { versions: refused, named });
+          const client = modelClient("delta", { refuses: { versions: refused, named } });
           client.subscribeAll("cds");
           const snapshot = snapshotOf(all.map((one) => aResource("cds", `c${one}`, `v${one}`)));
           client.publish(snapshot);
@@ -294,7 +300,7 @@ describe("a refusal", () => {
   });
 
   it("finds one bad resource that Envoy names with two sendings of it", () => {
-    const client = modelClient("delta", { versions: new Set(["bad"]), named: true });
+    const client = modelClient("delta", { refuses: { versions: new Set(["bad"]), named: true } });
     client.subscribeAll("cds");
     const many = Array.from({ length: 500 }, (_, index) =>
       aResource("cds", `c${index}`, index === 77 ? "bad" : "good"),
@@ -306,7 +312,7 @@ describe("a refusal", () => {
   });
 
   it("keeps what the client had of a resource whose new version it refuses, and takes the next one", () => {
-    const client = modelClient("delta", { versions: new Set(["v2"]), named: true });
+    const client = modelClient("delta", { refuses: { versions: new Set(["v2"]), named: true } });
     client.subscribeAll("cds");
     for (const version of ["v1", "v2"]) client.publish(snapshotOf([aResource("cds", "a", version)]));
     client.settle();

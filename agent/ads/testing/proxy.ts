@@ -45,7 +45,7 @@ export async function startProxy(
   binary: string,
   home: ProxyHome,
   adsPort: number,
-  { reportsLoad = false } = {},
+  { reportsLoad = false, drainSeconds = 1 } = {},
 ): Promise<TestProxy> {
   const { dir } = home;
   const adminPort = await (await ownGround()).port();
@@ -77,8 +77,7 @@ export async function startProxy(
   }
   const node = ["--service-node", "sidecar~front-1.shop", "--service-cluster", "front"];
   const flags = ["--concurrency", "1", "--disable-hot-restart", "-l", "warning"];
-  // chains that are no more are gone soon
-  const drain = ["--drain-strategy", "immediate", "--drain-time-s", "1"];
+  const drain = ["--drain-strategy", "immediate", "--drain-time-s", String(drainSeconds)];
   const running = start([binary, "-c", path, ...node, ...flags, ...drain]);
   const admin = async (page: string) => (await fetch(`http://127.0.0.1:${adminPort}${page}`)).text();
   return {

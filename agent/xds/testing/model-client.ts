@@ -3,7 +3,7 @@
 import { markBatchSent, newStreamState, nextBatch, retargetStream, type Batch, type Protocol } from "../order.ts";
 import { answerOf } from "../refusal.ts";
 import { resourceTypes, type EncodedResource, type ResourceType, type Snapshot } from "../resource.ts";
-import { subscribeDelta, subscribeSotw } from "../subscription.ts";
+import { subscribeDelta, subscribeSotw } from "../discovery-request.ts";
 
 export function aResource(
   type: ResourceType,
@@ -71,10 +71,16 @@ export interface ModelClient {
   readonly responses: number;
 }
 
-/** `refuses` says which versions this client will not take. Named or not, a response with one of them is refused as Envoy does. */
+export interface ModelBehaviour {
+  /** Versions that this client will not take. Named or not, a response with one of them is refused as Envoy does. */
+  readonly refuses?: { readonly versions: ReadonlySet<string>; readonly named: boolean };
+  /** As Envoy does, a response with Clusters is acknowledged when they are warm. */
+  readonly warmsClusters?: boolean;
+}
+
 export function modelClient(
   protocol: Protocol,
-  refuses: { readonly versions: ReadonlySet<string>; readonly named: boolean } = { versions: new Set(), named: true },
+  { refuses = { versions: new Set(), named: true }, warmsClusters = false }: ModelBehaviour = {},
 ): ModelClient {
   const newSide = (): Side => ({
     wildcard: false,
@@ -98,6 +104,8 @@ export function modelClient(
   let responses = 0;
   let toServer: Request[] = [];
   let toClient: Response[] = [];
+  /** The ACK of Clusters that are not warm. */
+  let held: { readonly names: readonly string[]; readonly ack: () => void } | undefined;
   const warming = new Set<string>();
   const broken: string[] = [];
 
@@ -165,6 +173,8 @@ export function modelClient(
   };
   const take = (side: Side, { type, carried, removed }: Response) => {
     if (type === "eds" || type === "rds" || type === "ecds") for (const one of carried) warming.delete(one.name);
+    // a Cluster whose endpoints are known not to exist is warm
+    if (type === "eds") for (const name of removed) warming.delete(name);
     const taken = carried.filter((one) => wants(side, one.name) && !refuses.versions.has(one.version));
     for (const one of taken) takeOne(side, one);
     for (const name of removed) drop(side, name);
@@ -173,6 +183,11 @@ export function modelClient(
   const dropUnlisted = (side: Side, carried: readonly EncodedResource[]) => {
     const listed = new Set(carried.map((one) => one.name));
     for (const name of [...side.has.keys()].filter((one) => !listed.has(one))) drop(side, name);
+  };
+  const release = () => {
+    if (held === undefined || held.names.some((name) => warming.has(name))) return;
+    held.ack();
+    held = undefined;
   };
   const client: ModelClient = {
     sides,
@@ -228,13 +243,17 @@ export function modelClient(
       checkReferences();
       const error =
         bad.length === 0 ? undefined : refuses.named ? `rejected ${bad.map((one) => one.name).join(", ")}: bad` : "bad";
-      send(response.type, { nonce: response.nonce, error });
+      const ack = () => send(response.type, { nonce: response.nonce, error });
+      if (response.type === "cds" && warmsClusters) held = { names: response.updates.map(({ name }) => name), ack };
+      else ack();
+      release();
       return true;
     },
     reconnect: () => {
       server = newStreamState(protocol);
       toServer = [];
       toClient = [];
+      held = undefined;
       for (const type of resourceTypes) {
         const side = sides[type];
         side.nonce = "";

@@ -2,20 +2,10 @@
 import { expect } from "vitest";
 import type { Scene } from "../../stage/fleet-under-test.ts";
 import { until } from "../../stage/until.ts";
-import {
-  GRPC_PORT,
-  HTTP_PORT,
-  meshConfig,
-  namespaceSaying,
-  tcpRoute,
-  trafficTarget,
-  workload,
-} from "../../stage/workload.ts";
+import { GRPC_PORT, HTTP_PORT, namespaceSaying, tcpRoute, trafficTarget, workload } from "../../stage/workload.ts";
 import { untilAnsweredBy, type Area, type AreaStage } from "./row.ts";
 
 const namespace = "smi-egress";
-/** What its namespace says is for the whole mesh. */
-const agents = "isthmus-system";
 const service = `http://server.${namespace}:${HTTP_PORT}/`;
 /** TEST-NET-2 (RFC 5737): nobody's address. */
 const nobody = "198.51.100.7";
@@ -64,33 +54,6 @@ export const egressArea: Area = {
         await untilAnsweredBy(client, service, "server");
         await setEgress(stage, true);
         await until("the outside to answer again", 20_000, async () => (await outside()) === 200);
-      },
-    },
-    {
-      name: "is what OSM's MeshConfig in the agent's namespace says of it, where no Namespace says otherwise",
-      play: async (stage) => {
-        const { scene } = stage;
-        const client = await stage.caller("west", "client");
-        const outside = async () => (await client.request({ url: stage.fleet.hub.readyUrl })).status;
-        const off = { enableEgress: false, enablePermissiveTrafficPolicyMode: false };
-        await scene.apply("west", [namespaceSaying(namespace, {}), meshConfig(namespace, off)]);
-        await until("the author of one in another namespace to be told", 20_000, async () =>
-          (await stage.fleet.member("west").complaints(namespace, "MeshConfig", "osm-mesh-config")).includes(
-            "none counts",
-          ),
-        );
-        expect(await outside()).toBe(200);
-        try {
-          await scene.apply("west", [meshConfig(agents, off)]);
-          await until("the outside to be refused", 20_000, async () => (await outside()) === 403);
-          await setEgress(stage, true);
-          await until("the outside to answer", 20_000, async () => (await outside()) === 200);
-        } finally {
-          await scene.remove("west", "meshconfig/osm-mesh-config", agents);
-        }
-        await scene.remove("west", "meshconfig/osm-mesh-config");
-        await scene.apply("west", [namespaceSaying(namespace, {})]);
-        expect(await outside()).toBe(200);
       },
     },
   ],

@@ -110,5 +110,30 @@ export const modesArea: Area = {
         await untilAnsweredBy(stranger, url, "403");
       },
     },
+    {
+      name: "and egress are the agent's namespace's to say: OSM's MeshConfig in another one is not heard, and its author is told",
+      play: async ({ scene, caller, fleet }) => {
+        const client = await caller("west", "allowed");
+        const outside = async () => (await client.request({ url: fleet.hub.readyUrl })).status;
+        const off = { enableEgress: false, enablePermissiveTrafficPolicyMode: true };
+        await scene.apply("west", [namespaceSaying(namespace, {}), meshConfig(namespace, off)]);
+        await until("the author of one in another namespace to be told", 20_000, async () =>
+          (await fleet.member("west").complaints(namespace, "MeshConfig", "osm-mesh-config")).includes("none counts"),
+        );
+        expect(await outside()).toBe(200);
+        await untilAnsweredBy(await caller("west", "stranger"), url, "403");
+        try {
+          await scene.apply("west", [meshConfig(whole, { enableEgress: false })]);
+          await until("the outside to be refused", 20_000, async () => (await outside()) === 403);
+          await scene.apply("west", [namespaceSaying(namespace, { egress: true })]);
+          await until("the outside to answer", 20_000, async () => (await outside()) === 200);
+        } finally {
+          await scene.remove("west", "meshconfig/osm-mesh-config", whole);
+        }
+        await scene.remove("west", "meshconfig/osm-mesh-config");
+        await scene.apply("west", [namespaceSaying(namespace, {})]);
+        expect(await outside()).toBe(200);
+      },
+    },
   ],
 };
