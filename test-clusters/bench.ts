@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { UserError } from "../shared/errors.ts";
 import { causeChain } from "../shared/log.ts";
 import type { Bench, BenchContext, BenchResult } from "./benches/bench.ts";
+import { failover } from "./benches/failover.ts";
 import { issue } from "./benches/issue.ts";
 import { join } from "./benches/join.ts";
 import { machineFacts } from "./benches/machine.ts";
@@ -30,7 +31,7 @@ import {
 import { lineProgress } from "../shared/progress.ts";
 import { bringUpSites } from "./sites/site-fleet.ts";
 
-const benches: readonly Bench[] = [propagation, join, memory, demoSites, revoke, policy, rotation, issue];
+const benches: readonly Bench[] = [failover, propagation, join, memory, demoSites, revoke, policy, rotation, issue];
 
 const usage = `usage: npm run bench -- NAME [--sites] [--case NAME]... [--json FILE] | --list
 Brings up what the bench needs and takes it down. ISTHMUS_FLEET=FILE (as the end-to-end runner writes it) measures on a

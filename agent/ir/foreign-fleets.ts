@@ -1,5 +1,5 @@
 // Accounts of other fleets in policy: how a TrafficTarget names them, and what is said when their fleet is not federated with ours.
-// Called by permissions.ts, build.ts and the parser of the annotation.
+// Called by resolved-target.ts, build.ts and the parser of the annotation.
 import { parseClusterName, parseFleetDomain, type FleetDomain } from "../../shared/ids.ts";
 import { ok, rejected, type Problem, type Result } from "../../shared/result.ts";
 import type { ForeignFleet, MeshInputs } from "./inputs.ts";

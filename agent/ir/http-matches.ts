@@ -1,5 +1,5 @@
 // One HTTPRouteGroup's matches in the form the wire knows: methods as a set, header names in lower case. Regexes are only
-// carried (they are RE2 and would mean something else in JavaScript). Called by permissions.ts.
+// carried (they are RE2 and would mean something else in JavaScript). Called by resolved-target.ts.
 import type { HttpMatchInput, HttpRouteGroupInput } from "./inputs.ts";
 import { compareText, sortedUnique } from "./order.ts";
 import type { HttpMatchIr } from "./types.ts";

@@ -54,14 +54,15 @@ async function load({ url, rps, seconds, method, timeoutMs = 10_000, connections
   const agent = new http.Agent({ keepAlive: true, maxSockets: connections });
   const total = Math.round(rps * seconds);
   const started = performance.now();
-  const result = { requests: 0, failed: 0, slowestMs: 0, statuses: {}, failures: [], clusters: {} };
+  const result = { requests: 0, failed: 0, statuses: {}, failures: [], clusters: {} };
   const pending = new Set();
+  const times = [];
   const one = async (index) => {
     const sentAtMs = performance.now() - started;
     const answer = await request({ url, method, timeoutMs, agent });
     result.requests += 1;
     heard.emit("answer");
-    result.slowestMs = Math.max(result.slowestMs, answer.ms);
+    times.push(answer.ms);
     const key = answer.error ?? String(answer.status);
     result.statuses[key] = (result.statuses[key] ?? 0) + 1;
     const cluster = answer.headers?.["x-shop-cluster"];
@@ -80,7 +81,8 @@ async function load({ url, rps, seconds, method, timeoutMs = 10_000, connections
   }
   await Promise.all(pending);
   agent.destroy();
-  return result;
+  times.sort((a, b) => a - b);
+  return { ...result, slowestMs: times.at(-1) ?? 0, medianMs: times[times.length >> 1] ?? 0 };
 }
 
 let stopped = false;

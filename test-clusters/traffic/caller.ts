@@ -37,6 +37,7 @@ export interface LoadResult {
   readonly requests: number;
   readonly failed: number;
   readonly slowestMs: number;
+  readonly medianMs: number;
   readonly statuses: Readonly<Record<string, number>>;
   /** Answers per cluster, from the x-shop-cluster header of the demo application. */
   readonly clusters: Readonly<Record<string, number>>;
