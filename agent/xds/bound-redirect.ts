@@ -4,6 +4,7 @@
 import type { BoundInput } from "../ir/inputs.ts";
 import { boundTo, outboundListener, outboundShape, type OutboundInput } from "./listeners.ts";
 import { addressInBlock } from "./loopback.ts";
+import { addressesOf } from "./matcher.ts";
 import { remembered } from "./remembered.ts";
 import type { JsonMessage } from "./resource.ts";
 import type { PortView } from "./service-ports.ts";
@@ -27,7 +28,9 @@ export function redirectedInput(input: OutboundInput, bound: BoundInput, { range
     const own = inBlock(view, bound);
     return own === undefined ? [] : [{ view: own, local }];
   });
-  const addresses = input.addresses === "" ? range : `${range} ${input.addresses}`;
+  const { text, ranges } = input.addresses;
+  const own = addressesOf([range]);
+  const addresses = { text: `${own.text} ${text}`, ranges: [...own.ranges, ...ranges] };
   return { ...input, visible, addresses };
 }
 

@@ -4,7 +4,7 @@
 import type { ClusterName } from "../../shared/ids.ts";
 import { connectionManager, type ConnectionManagerInput } from "./connection-manager.ts";
 import { isHttp } from "./clusters.ts";
-import { outboundMatcher, type OutboundDefault } from "./matcher.ts";
+import { outboundMatcher, type Addresses, type Destination, type OutboundDefault } from "./matcher.ts";
 import { fixedNames } from "./names.ts";
 import { remembered } from "./remembered.ts";
 import { addressAsHeader, refusedService } from "./refused-routes.ts";
@@ -128,15 +128,21 @@ function inspectorUnless(serverFirstPorts: readonly number[]): JsonMessage {
 export interface OutboundInput {
   readonly visible: readonly VisiblePort[];
   /** Addresses of all services in the mesh: what of them is not visible is refused, never passed through in plaintext. */
-  readonly addresses: string;
+  readonly addresses: Addresses;
   readonly outboundDefault: OutboundDefault;
   /** Whether requests are counted by pod. */
   readonly podLabel: boolean;
 }
 
+function destinationsOf(view: PortView): readonly Destination[] {
+  return remembered(view, "destinations", () =>
+    view.destinations.map((destination) => ({ ...destination, chain: view.name })),
+  );
+}
+
 /** All that the listener's bytes depend on; equal shapes, equal listener. */
 export function outboundShape({ visible, addresses, outboundDefault, podLabel }: OutboundInput): readonly string[] {
-  return [outboundDefault, String(podLabel), addresses, ...visible.map(({ view }) => view.shape)];
+  return [outboundDefault, String(podLabel), addresses.text, ...visible.map(({ view }) => view.shape)];
 }
 
 export function outboundListener({ visible, addresses, outboundDefault, podLabel }: OutboundInput): JsonMessage {
@@ -144,10 +150,7 @@ export function outboundListener({ visible, addresses, outboundDefault, podLabel
     .map(({ view }) => view.port)
     .filter(({ protocol }) => protocol === "tcp-server-first")
     .map(({ port }) => port);
-  const destinations = visible.flatMap(({ view }) =>
-    view.destinations.map((destination) => ({ ...destination, chain: view.name })),
-  );
-  const refused = addresses === "" ? [] : addresses.split(" ");
+  const destinations = visible.flatMap(({ view }) => destinationsOf(view));
   return {
     name: fixedNames.outboundListener,
     stat_prefix: fixedNames.outboundListener,
@@ -156,7 +159,7 @@ export function outboundListener({ visible, addresses, outboundDefault, podLabel
     listener_filters: [originalDst, inspectorUnless([...new Set(serverFirst)].sort((a, b) => a - b))],
     listener_filters_timeout: "0.1s",
     continue_on_listener_filters_timeout: true,
-    filter_chain_matcher: outboundMatcher({ destinations, refused, outboundDefault }),
+    filter_chain_matcher: outboundMatcher({ destinations, refused: addresses, outboundDefault }),
     filter_chains: [
       ...visible.map(({ view }) => sharedChain(view, podLabel)),
       denyChain(podLabel),

@@ -2,6 +2,7 @@
 // Envoy's own filter_chain_match would look at the port first and never fall back (envoy-facts 7): unknown addresses on a
 // port that some service uses would be reset instead of answered. Called by listeners.
 import { fixedNames } from "./names.ts";
+import { remembered } from "./remembered.ts";
 import type { JsonMessage } from "./resource.ts";
 import { extension } from "./typed-config.ts";
 
@@ -39,31 +40,50 @@ export interface Destination {
   readonly chain: string;
 }
 
+/** Made once for all callers, not once for each: of a mesh with thousands of services it is most of what a listener holds. */
+export interface Addresses {
+  /** All of them, to be compared quickly. */
+  readonly text: string;
+  readonly ranges: readonly JsonMessage[];
+}
+
+export function addressesOf(list: readonly string[]): Addresses {
+  return { text: list.join(" "), ranges: list.map(cidr) };
+}
+
 /** What happens to a destination that is none of the services: leave the mesh unchanged, or be refused. */
 export type OutboundDefault = "passthrough" | "deny";
 
 export interface MatcherInput {
   readonly destinations: readonly Destination[];
   /** Addresses and ranges never passed through in plaintext; those that are a destination too are matched before. */
-  readonly refused: readonly string[];
+  readonly refused: Addresses;
   readonly outboundDefault: OutboundDefault;
 }
 
-function portsByAddress(destinations: readonly Destination[]): ReadonlyMap<string, ReadonlyMap<string, string>> {
-  const byAddress = new Map<string, Map<string, string>>();
-  for (const { addresses, port, chain: name } of destinations) {
-    for (const address of addresses) {
-      const ports = byAddress.get(address) ?? new Map<string, string>();
-      // two headless services may hold one pod: the first by name speaks for the port
-      if (!ports.has(String(port))) ports.set(String(port), name);
-      byAddress.set(address, ports);
+/** Two headless services may hold one pod: the first by name speaks for the port. */
+function byAddress(destinations: readonly Destination[]): ReadonlyMap<string, readonly Destination[]> {
+  const found = new Map<string, Destination[]>();
+  for (const destination of destinations) {
+    for (const address of destination.addresses) {
+      const known = found.get(address);
+      if (known === undefined) found.set(address, [destination]);
+      else if (known.every(({ port }) => port !== destination.port)) known.push(destination);
     }
   }
-  return byAddress;
+  return found;
 }
 
-function portTree(ports: ReadonlyMap<string, string>): JsonMessage {
-  const map = Object.fromEntries([...ports].map(([port, name]) => [port, chain(name)]));
+/** The same tree for every caller that may dial the same ports of an address. */
+function portTree(destinations: readonly Destination[]): JsonMessage {
+  const [first] = destinations;
+  if (first === undefined) return deny;
+  const key = `ports|${destinations.map(({ port, chain: name }) => `${port} ${name}`).join("|")}`;
+  return remembered(first, key, () => newPortTree(destinations));
+}
+
+function newPortTree(destinations: readonly Destination[]): JsonMessage {
+  const map = Object.fromEntries(destinations.map(({ port, chain: name }) => [String(port), chain(name)]));
   // a service has no other port than those it declares
   return { matcher: { matcher_tree: tree("DestinationPortInput", { exact_match_map: { map } }), on_no_match: deny } };
 }
@@ -78,21 +98,21 @@ function cidr(text: string): JsonMessage {
 function otherwise({ refused, outboundDefault }: MatcherInput): JsonMessage {
   if (outboundDefault === "deny") return deny;
   const passthrough = chain(fixedNames.passthrough);
-  if (refused.length === 0) return passthrough;
+  if (refused.ranges.length === 0) return passthrough;
   const matcher = extension("refused", "xds.type.matcher.v3.IPMatcher", {
-    range_matchers: [{ ranges: refused.map(cidr), on_match: deny }],
+    range_matchers: [{ ranges: refused.ranges, on_match: deny }],
   });
   return { matcher: { matcher_tree: tree("DestinationIPInput", { custom_match: matcher }), on_no_match: passthrough } };
 }
 
 export function outboundMatcher(input: MatcherInput): JsonMessage {
-  const addresses = portsByAddress(input.destinations);
+  const addresses = byAddress(input.destinations);
   const fallback = otherwise(input);
   if (addresses.size === 0) {
     // a matcher needs one entry: the unspecified address is nobody's destination
     const map = { "0.0.0.0": deny };
     return { matcher_tree: tree("DestinationIPInput", { exact_match_map: { map } }), on_no_match: fallback };
   }
-  const map = Object.fromEntries([...addresses].map(([address, ports]) => [address, portTree(ports)]));
+  const map = Object.fromEntries([...addresses].map(([address, destinations]) => [address, portTree(destinations)]));
   return { matcher_tree: tree("DestinationIPInput", { exact_match_map: { map } }), on_no_match: fallback };
 }

@@ -6,6 +6,7 @@ import { isPermissive } from "../ir/modes.ts";
 import type { LocalEndpoint, MeshIr, ServiceIr, ServicePortIr } from "../ir/types.ts";
 import { isHttp, upstreamCluster, type UpstreamInput } from "./clusters.ts";
 import { portFilter } from "./listeners.ts";
+import { addressesOf, type Addresses } from "./matcher.ts";
 import { formatName } from "./names.ts";
 import { plaintextHttp, unmeshedPods, type PlaintextHttp } from "./plaintext.ts";
 import { latest, remembered, type LatestOf } from "./remembered.ts";
@@ -171,8 +172,8 @@ export interface MeshView {
   readonly imports: readonly PortView[];
   /** Ports that anybody may call, for their namespace is permissive. */
   readonly open: readonly PortView[];
-  /** Every address of a service that not everybody may call, sorted; one text, to be compared quickly. */
-  readonly addresses: string;
+  /** Every address of a service that not everybody may call, sorted. */
+  readonly addresses: Addresses;
 }
 
 function add(index: Map<string, PortView[]>, key: string, view: PortView): void {
@@ -206,9 +207,9 @@ function buildView(ir: MeshIr): MeshView {
       [view, ...(view.split?.backends ?? [])].some(({ service }) => service.scope === "fleet"),
     ),
     open: ports.filter(({ permissive }) => permissive),
-    addresses: [...new Set(ports.flatMap(({ service, permissive }) => (permissive ? [] : service.vips)))]
-      .sort()
-      .join(" "),
+    addresses: addressesOf(
+      [...new Set(ports.flatMap(({ service, permissive }) => (permissive ? [] : service.vips)))].sort(),
+    ),
   };
 }
 
