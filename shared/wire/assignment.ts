@@ -59,7 +59,7 @@ export function encodeAssignment(value: JsonMessage, previous: Uint8Array | unde
     return writeLocality(out, { field, locality, at, before: before?.(index) });
   });
   push(out, tail.finish(), true);
-  const bytes = Buffer.concat(out.pieces, out.length);
+  const bytes = joined(out);
   made.set(bytes, { value: new WeakRef(value), localities });
   return { bytes, version: hash("sha256", Buffer.concat(out.hashed), "hex").slice(0, 32) };
 }
@@ -69,6 +69,17 @@ interface Output {
   length: number;
   /** What the version is made of: everything except endpoints, and the digests of these. */
   readonly hashed: Uint8Array[];
+}
+
+/** In memory of its own, not in a slab that others share (wire.ts). */
+function joined({ pieces, length }: Output): Uint8Array {
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.length;
+  }
+  return bytes;
 }
 
 function push(out: Output, piece: Uint8Array, hashed: boolean): void {
@@ -138,7 +149,11 @@ interface Runs {
 
 function encodeRuns(element: FieldPlan, endpoints: readonly JsonValue[], at: At, before: Before | undefined): Runs {
   const count = Math.ceil(endpoints.length / RUN);
-  const runs: Runs = { pieces: [], ends: new Uint32Array(count), digests: Buffer.allocUnsafe(count * DIGEST_BYTES) };
+  const runs: Runs = {
+    pieces: [],
+    ends: new Uint32Array(count),
+    digests: Buffer.allocUnsafeSlow(count * DIGEST_BYTES),
+  };
   let end = 0;
   for (let run = 0; run < count;) {
     const same = before === undefined ? 0 : sameRuns(before.endpoints, endpoints, run);
