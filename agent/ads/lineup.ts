@@ -1,5 +1,6 @@
 // Streams that have work, served in turns: a push to a thousand streams must not keep webhooks and health checks waiting.
 // Used by server. A stream stands in line once however often it is woken, so what it is sent is the newest there is.
+import type { Outgoing } from "./outgoing.ts";
 
 /** Long enough to amortise a turn of the event loop, short enough that a probe beside it does not notice. */
 const SLICE_MS = 5;
@@ -11,7 +12,10 @@ export interface Lineup<Stream> {
   readonly open: () => void;
 }
 
-export function createLineup<Stream>(serve: (stream: Stream) => void): Lineup<Stream> {
+export function createLineup<Stream>(
+  serve: (stream: Stream) => void,
+  hasRoom: Outgoing["hasRoom"] = () => true,
+): Lineup<Stream> {
   const waiting = new Set<Stream>();
   let opened = false;
   let scheduled = false;
@@ -20,6 +24,7 @@ export function createLineup<Stream>(serve: (stream: Stream) => void): Lineup<St
     scheduled = false;
     const until = performance.now() + SLICE_MS;
     for (const stream of waiting) {
+      if (!hasRoom(schedule)) return;
       waiting.delete(stream);
       serve(stream);
       if (performance.now() >= until) break;

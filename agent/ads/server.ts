@@ -16,6 +16,7 @@ import { createLineup, type Lineup } from "./lineup.ts";
 import type { Answers } from "./load-messages.ts";
 import { createLoadReports, loadService } from "./load-reports.ts";
 import { decodeRequest } from "./messages.ts";
+import { createOutgoing, type Outgoing } from "./outgoing.ts";
 import { parsePeer, type AdsIdentity, type Peer } from "./peer.ts";
 import { createTurnstile, type Turnstile } from "./turnstile.ts";
 import { createStream, type AdsStream, type AdsTaps } from "./stream.ts";
@@ -92,19 +93,22 @@ interface Shell {
   readonly proxies: Map<string, PeerClass>;
   readonly ends: Map<AdsStream, (reason: string) => void>;
   readonly cache: ReturnType<typeof createResponseCache>;
+  readonly outgoing: Outgoing;
   readonly lineup: Lineup<AdsStream>;
   readonly turnstile: Turnstile;
 }
 
 export function createAdsServer(deps: AdsServerDeps): AdsServer {
   const cache = createResponseCache();
+  const outgoing = createOutgoing();
   const shell: Shell = {
     deps,
     classes: new Map(),
     proxies: new Map(),
     ends: new Map(),
     cache,
-    lineup: createLineup<AdsStream>((stream) => stream.pump()),
+    outgoing,
+    lineup: createLineup<AdsStream>((stream) => stream.pump(), outgoing.hasRoom),
     turnstile: createTurnstile(MAX_AUTHENTICATIONS),
   };
   const server = new Server(adsOptions);
@@ -210,7 +214,7 @@ interface Arrival {
 
 /** The first request names the node; undefined when that is not who the token says. */
 function start(shell: Shell, { call, protocol, identity, first, gone }: Arrival): AdsStream | undefined {
-  const { deps, lineup, cache } = shell;
+  const { deps, lineup, cache, outgoing } = shell;
   const peer = parsePeer(decodeRequest(protocol, first).nodeId, identity);
   if (!peer.ok) {
     const reason = peer.error.map((problem) => problem.message).join("; ");
@@ -219,7 +223,7 @@ function start(shell: Shell, { call, protocol, identity, first, gone }: Arrival)
     return undefined;
   }
   const { clock, taps } = deps;
-  const stream = createStream({ protocol, peer: peer.value, call, cache, clock, taps, wake: lineup.wake });
+  const stream = createStream({ protocol, peer: peer.value, call, cache, outgoing, clock, taps, wake: lineup.wake });
   call.on("drain", () => stream.drained());
   const end = (reason: string) => {
     deps.log.debug("ads stream ended", { node: peer.value.nodeId, reason });

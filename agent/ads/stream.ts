@@ -11,6 +11,7 @@ import type { EncodedResource, ResourceType } from "../xds/resource.ts";
 import type { ResponseCache } from "./cache.ts";
 import { accepted, refusedBy, type ClassState } from "./classes.ts";
 import { decodeRequest, type DiscoveryRequest } from "./messages.ts";
+import type { Outgoing } from "./outgoing.ts";
 import type { Peer } from "./peer.ts";
 
 export interface SentEvent {
@@ -47,6 +48,7 @@ export interface StreamDeps {
   readonly peer: Peer;
   readonly call: ServerDuplexStream<Buffer, Buffer>;
   readonly cache: ResponseCache;
+  readonly outgoing: Outgoing;
   readonly clock: Clock;
   readonly taps: AdsTaps;
   /** Asks for `pump` soon; several asks before it make one. */
@@ -112,7 +114,7 @@ function write(deps: StreamDeps, stream: AdsStream, batch: Batch): boolean {
     resources: batch.carried,
     removed: batch.removed,
   });
-  return deps.call.write(response.bytes);
+  return deps.call.write(response.bytes, deps.outgoing.add(response.bytes.length));
 }
 
 function take(deps: StreamDeps, stream: AdsStream, state: TypeState, request: DiscoveryRequest): void {
