@@ -12,7 +12,7 @@ import { callerText, contentText, originText } from "./words.ts";
 
 /** Lists of inputs that a trial may change, keyed by namespace and name. */
 export type TrialList =
-  "trafficTargets" | "httpRouteGroups" | "tcpRoutes" | "trafficSplits" | "exports" | "meshConfigs";
+  "trafficTargets" | "httpRouteGroups" | "tcpRoutes" | "udpRoutes" | "trafficSplits" | "exports" | "meshConfigs";
 
 export interface TrialObject {
   readonly list: TrialList;
@@ -57,6 +57,8 @@ function changedInputs(inputs: MeshInputs, trial: Trial): MeshInputs {
     trafficTargets: changedList(inputs.trafficTargets, of("trafficTargets")),
     httpRouteGroups: changedList(inputs.httpRouteGroups, of("httpRouteGroups")),
     tcpRoutes: changedList(inputs.tcpRoutes, of("tcpRoutes")),
+    // where it is not known which ones there are, nothing is said of them
+    ...(inputs.udpRoutes && { udpRoutes: changedList(inputs.udpRoutes, of("udpRoutes")) }),
     trafficSplits: changedList(inputs.trafficSplits, of("trafficSplits")),
     exports: changedList(inputs.exports, of("exports")),
     meshConfigs: changedList(inputs.meshConfigs ?? [], of("meshConfigs")),
