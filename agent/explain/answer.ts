@@ -52,6 +52,7 @@ const lists: Readonly<Partial<Record<SiteKind, TrialList>>> = {
   TrafficTarget: "trafficTargets",
   HTTPRouteGroup: "httpRouteGroups",
   TCPRoute: "tcpRoutes",
+  UDPRoute: "udpRoutes",
   ServiceExport: "exports",
   TrafficSplit: "trafficSplits",
   MeshConfig: "meshConfigs",

@@ -12,6 +12,7 @@ import { meshView, type PortView } from "../xds/service-ports.ts";
 import { visibleByGrants, type VisiblePort } from "../xds/visibility.ts";
 import type { SeenHttp } from "./request.ts";
 import { matchesHttp, type MatchesRegex } from "./server.ts";
+import { dividedPort } from "./takers.ts";
 
 export interface CallTarget {
   readonly namespace: string;
@@ -195,15 +196,13 @@ function legsOf(
   const visible = visibleByGrants(meshView(ir), reachableFrom(ir, caller));
   const seen = visible.ports.find((each) => each.view === view);
   if (seen === undefined) return undefined;
-  const split = ir.splits.find(({ root }) => root === view.service.key);
-  if (split === undefined || !isSplit(view, content)) return { legs: [legOf(seen, 1)], split: undefined };
-  const weights = split.ports.find(({ port }) => port === view.port.port)?.backends ?? [];
+  const divided = dividedPort(ir, view);
+  if (divided === undefined || !isSplit(view, content)) return { legs: [legOf(seen, 1)], split: undefined };
   const legs = visible.backends.flatMap((backend) => {
-    const found = weights.find(({ service }) => service === backend.view.service.key);
-    const isPart = view.split?.backends.includes(backend.view) === true;
-    return found === undefined || !isPart || found.weight === 0 ? [] : [legOf(backend, found.weight)];
+    const weight = divided.weights.get(backend.view);
+    return weight === undefined ? [] : [legOf(backend, weight)];
   });
-  return { legs, split: split.origin };
+  return { legs, split: divided.split.origin };
 }
 
 function withoutSidecar(

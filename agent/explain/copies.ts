@@ -11,6 +11,7 @@ const copied = {
   trafficTargets: "TrafficTarget",
   httpRouteGroups: "HTTPRouteGroup",
   tcpRoutes: "TCPRoute",
+  udpRoutes: "UDPRoute",
   trafficSplits: "TrafficSplit",
 } as const satisfies Partial<Record<TrialList, string>>;
 
@@ -43,7 +44,7 @@ function copyOf(inputs: MeshInputs, author: string, { list, record, remove }: Au
   const { replicate, ...meaning } = record;
   const wanted = !remove && replicate !== undefined && isMeantFor(replicate, inputs.cluster);
   const place = objectKey(record);
-  const standing: PolicyInput | undefined = inputs[list].find((each) => objectKey(each) === place);
+  const standing: PolicyInput | undefined = inputs[list]?.find((each) => objectKey(each) === place);
   const from = standing?.replicatedFrom;
   if (!wanted) {
     const isItsCopy = from === author;

@@ -15,7 +15,7 @@ import type { GrantIr, InboundPortIr, LocalEndpoint, MeshIr } from "../ir/types.
 import { callerVerdict, type CallerVerdict, type CallTarget, type Leg, type Standing } from "./caller.ts";
 import { seenBySidecars, type CallHttp, type Seen, type SeenHttp } from "./request.ts";
 import { serverVerdict, type MatchesRegex, type Principal, type ServerVerdict } from "./server.ts";
-import { matchOrigin, matchText, originText } from "./words.ts";
+import { matchOrigin, matchText, memberText, originText } from "./words.ts";
 
 const nothing: Finding = { outcome: "", why: "", message: "", object: "", next: "", account: "" };
 
@@ -259,7 +259,7 @@ function noGrant(near: readonly GrantIr[], principal: Principal, account: string
   );
   if (sameName !== undefined) {
     const target = originText(sameName.origin);
-    const clusters = [...new Set(sameName.sources.map(({ cluster }) => cluster))].join(", ");
+    const clusters = [...new Set(sameName.sources.map(memberText))].join(", ");
     const message = `${target} names ${principal.namespace}/${principal.serviceAccount} of ${clusters}, not of ${principal.cluster}`;
     return finding("refused", "other-cluster", message, {
       object: target,

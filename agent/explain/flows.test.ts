@@ -4,12 +4,12 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { buildIr } from "../ir/build.ts";
 import type { MeshInputs } from "../ir/inputs.ts";
 import { aMeshConfig } from "../ir/testing/objects.ts";
-import type { MeshIr } from "../ir/types.ts";
-import { flowChanges, type FlowChange } from "./flows.ts";
+import { callerVerdict, type Standing } from "./caller.ts";
+import { flowChanges, type FlowChange } from "./flow-changes.ts";
 import { loadRe2 } from "./re2.ts";
 import { seenBySidecars } from "./request.ts";
 import { matchesHttp, serverVerdict, type MatchesRegex, type Principal } from "./server.ts";
-import { policySet, randomPolicies, servicePorts, type Place, type SetCall } from "./testing/policy-sets.ts";
+import { policySet, randomPolicies, type Place, type SetCall } from "./testing/policy-sets.ts";
 import { tryPolicy, type Trial } from "./trial.ts";
 
 const place: Place = { addressOf: (name) => `127.1.1.${name.length}`, httpPort: 1, tcpPort: 2 };
@@ -29,22 +29,31 @@ function seenOf({ http }: SetCall) {
   return seen.kind === "request" ? seen.request : undefined;
 }
 
-function isAllowed(ir: MeshIr, call: SetCall): boolean {
-  const port = servicePorts[call.servicePort];
-  const workload = ir.workloads.find(({ serviceAccount }) => serviceAccount === "cart");
-  const inbound = workload?.inbound.find((each) => each.port === port);
+/** Both halves of the verdict: splits here give each call to one backend. */
+function isAllowed(standing: Standing, call: SetCall): boolean {
   const request = seenOf(call);
-  if (inbound === undefined || request === undefined) throw new Error("no such call");
-  const server = { namespace: "shop", serviceAccount: "cart", inbound };
-  return serverVerdict(ir, server, principalOf(call), { request, matches }).allowed;
+  if (request === undefined) throw new Error("no such call");
+  const content = { request, matches };
+  const target = { namespace: "shop", name: "cart", port: call.servicePort };
+  const sent = callerVerdict(standing, principalOf(call), target, content);
+  if (sent.kind !== "sent") return false;
+  return sent.legs.every(({ local }) =>
+    local.every(({ port, podName, serviceAccount }) => {
+      const workload = standing.ir.workloads.find((each) => each.podName === podName);
+      const inbound = workload?.inbound.find((each) => each.port === port);
+      if (inbound === undefined) throw new Error("no such call");
+      return serverVerdict(standing.ir, { namespace: "shop", serviceAccount, inbound }, principalOf(call), content)
+        .allowed;
+    }),
+  );
 }
 
 /** Whether a change speaks of this call. */
 function speaksOf({ flow }: FlowChange, call: SetCall): boolean {
-  const { caller, content, port } = flow;
+  const { caller, content, service, port } = flow;
   const who = principalOf(call);
   const request = seenOf(call);
-  if (port !== call.servicePort || request === undefined) return false;
+  if (service !== "cart" || port !== call.servicePort || request === undefined) return false;
   const isCaller =
     caller === "any" ||
     (caller.namespace === who.namespace &&
@@ -60,22 +69,29 @@ describe("flows that change", () => {
     () => {
       let changed = 0;
       fc.assert(
-        fc.property(fc.constantFrom(...policies), fc.constantFrom(...policies), (one, other) => {
-          const [before, after] = [one, other].map((drawn) => policySet(drawn, place));
-          if (before === undefined || after === undefined) return;
-          const [old, next] = [buildIr(before.inputs).ir, buildIr(after.inputs).ir];
-          const changes = flowChanges(old, next);
-          for (const call of [...before.calls, ...after.calls]) {
-            // a redirect is answered before any policy is asked; other members reach exported ports alone
-            if (seenOf(call) === undefined || principalOf(call).cluster !== "east") continue;
-            const [was, is] = [isAllowed(old, call), isAllowed(next, call)];
-            if (was === is) continue;
-            changed += 1;
-            const effect = is ? "allowed" : "cut";
-            expect(changes.filter((change) => change.effect === effect && speaksOf(change, call))).not.toEqual([]);
-          }
-        }),
-        { numRuns: 200, seed: 11 },
+        fc.property(
+          fc.constantFrom(...policies),
+          fc.constantFrom(...policies),
+          fc.boolean(),
+          (one, other, splitAlone) => {
+            const second = splitAlone ? { ...one, split: other.split } : other;
+            const [before, after] = [one, second].map((drawn) => policySet(drawn, place));
+            if (before === undefined || after === undefined) return;
+            const old = { inputs: before.inputs, ir: buildIr(before.inputs).ir };
+            const next = { inputs: after.inputs, ir: buildIr(after.inputs).ir };
+            const changes = flowChanges(old.ir, next.ir);
+            for (const call of [...before.calls, ...after.calls]) {
+              // a redirect is answered before any policy is asked; other members reach exported ports alone
+              if (seenOf(call) === undefined || principalOf(call).cluster !== "east") continue;
+              const [was, is] = [isAllowed(old, call), isAllowed(next, call)];
+              if (was === is) continue;
+              changed += 1;
+              const effect = is ? "allowed" : "cut";
+              expect(changes.filter((change) => change.effect === effect && speaksOf(change, call))).not.toEqual([]);
+            }
+          },
+        ),
+        { numRuns: 400, seed: 11 },
       );
       expect(changed).toBeGreaterThan(50);
     },

@@ -1,34 +1,53 @@
-// Every flow that a member's policy lets through, and what differs between two policies: the answer of `isthmus policy try`. A flow is
-// caller, service port and what may be said over it; flows come from the functions that verdicts and the translation use. Pure.
+// Every flow that a member's policy lets through: what `isthmus policy try` compares. A flow is caller, service port and what may be
+// said over it, to one of the accounts that take a share of these calls; flows come from the functions that verdicts and the
+// translation use. Pure.
 import { accountKey, grantsPort, grantsTo, opensHttp, opensTcp } from "../ir/grants.ts";
 import { isPermissive } from "../ir/modes.ts";
 import { protocolFamily } from "../ir/protocols.ts";
-import type { GrantIr, HttpMatchIr, MeshIr, Origin } from "../ir/types.ts";
+import type { GrantIr, HttpMatchIr, LocalEndpoint, MeshIr, Origin, ServiceIr, SourceIr, SplitIr } from "../ir/types.ts";
+import { reachableFrom } from "../xds/reachable.ts";
 import { meshView, type PortView } from "../xds/service-ports.ts";
+import { chosenPods } from "../xds/visibility.ts";
+import { dividedPort } from "./takers.ts";
 
 /** "any": whoever may connect at all. */
-export type FlowCaller =
-  "any" | { readonly cluster: string; readonly namespace: string; readonly serviceAccount: string };
+export type FlowCaller = "any" | SourceIr;
 
 export type FlowContent = "tcp" | "any-request" | HttpMatchIr;
 
 export interface Flow {
   readonly caller: FlowCaller;
+  /** "fleet": the import, as callers of this member reach it. */
+  readonly scope: ServiceIr["scope"];
   readonly namespace: string;
   readonly service: string;
   readonly port: number;
   /** Of the server, as namespace/name. */
   readonly account: string;
+  /** That account at one port of its pods: whose share of the calls it is. */
+  readonly taker: string;
   readonly content: FlowContent;
   /** The target that grants it, or the mode. */
   readonly by: Origin;
 }
 
-export interface FlowChange {
-  readonly effect: "allowed" | "cut";
-  readonly flow: Flow;
-  /** What this caller may say to this port in the other policy, when it is another thing: an expression may cover another unseen. */
-  readonly beside: readonly Flow[];
+/** One service port, as callers of one side reach it: this member's by its splits, others' by the gateway. */
+export interface CalledPort {
+  /** Of this side's callers. */
+  readonly split: SplitIr | undefined;
+  /** Pods of other members take a share: what they grant is theirs to say. */
+  readonly elsewhere: boolean;
+  readonly flows: readonly Flow[];
+  /** Whoever takes a share of anybody's calls, and the account of each. */
+  readonly takers: ReadonlyMap<string, string>;
+  /** Whoever takes a share of this caller's. */
+  readonly takersOf: (caller: FlowCaller) => ReadonlyMap<string, string>;
+}
+
+export interface PortSides {
+  readonly own: CalledPort;
+  /** Undefined: an import, which others have of their own. */
+  readonly others: CalledPort | undefined;
 }
 
 function contentsOf(grant: GrantIr, isHttp: boolean): readonly FlowContent[] {
@@ -36,96 +55,126 @@ function contentsOf(grant: GrantIr, isHttp: boolean): readonly FlowContent[] {
   return grant.http === "any" ? ["any-request"] : grant.http;
 }
 
-/** Other members reach exported ports alone; a revoked one reaches nothing. */
-function callersOf(ir: MeshIr, grant: GrantIr, exported: boolean): readonly FlowCaller[] {
+type IsCaller = (source: SourceIr) => boolean;
+
+function isOwn({ cluster: here }: MeshIr): IsCaller {
+  return ({ cluster, fleet }) => fleet === undefined && (cluster === "*" || cluster === here);
+}
+
+/** Other members reach exported ports alone, a revoked one reaches nothing; another fleet comes in by a door of each sidecar. */
+function isOther(ir: MeshIr): (exported: boolean) => IsCaller {
   const peers = new Set<string>(ir.peers.map(({ cluster }) => cluster));
-  return grant.sources.flatMap((source): FlowCaller[] => {
-    if (source.cluster === ir.cluster) return [source];
-    if (source.cluster === "*") return [exported ? source : { ...source, cluster: ir.cluster }];
-    return exported && peers.has(source.cluster) ? [source] : [];
-  });
+  const fleets = new Set<string>(ir.foreignFleets?.map(({ fleetDomain }) => fleetDomain));
+  return (exported) =>
+    ({ cluster, fleet }) =>
+      fleet === undefined ? exported && (cluster === "*" || peers.has(cluster)) : fleets.has(fleet);
 }
 
-function flowsTo(ir: MeshIr, view: PortView, exported: boolean): readonly Flow[] {
-  const { service, port, meshed, accounts } = view;
-  const isHttp = protocolFamily(port.protocol) === "http";
-  const place = { namespace: service.namespace, service: service.name, port: port.port };
-  return accounts.flatMap((account): Flow[] => {
-    if (isPermissive(ir, service.namespace)) {
-      const by = { kind: "permissive mode", namespace: "", name: service.namespace };
-      return [{ ...place, account, caller: "any", content: isHttp ? "any-request" : "tcp", by }];
-    }
-    const pods = meshed.filter((pod) => accountKey(service.namespace, pod.serviceAccount) === account);
-    const ports = [...new Set(pods.map((pod) => pod.port))];
-    const serviceAccount = account.slice(service.namespace.length + 1);
-    const grants = grantsTo(ir.grants, { namespace: service.namespace, serviceAccount }).filter((grant) =>
-      ports.some((at) => (isHttp ? opensHttp(grant) && grantsPort(grant, at) : opensTcp(grant, at))),
-    );
-    return grants.flatMap((grant) =>
-      callersOf(ir, grant, exported).flatMap((caller) =>
-        contentsOf(grant, isHttp).map((content) => ({ ...place, account, caller, content, by: grant.origin })),
-      ),
-    );
-  });
+interface Called {
+  readonly ir: MeshIr;
+  readonly view: PortView;
+  readonly isCaller: IsCaller;
 }
 
-export function flowsOf(ir: MeshIr): readonly Flow[] {
-  const exported = new Set(ir.exportPorts.map(({ namespace, service, port }) => `${namespace}/${service}:${port}`));
-  return meshView(ir)
-    .ports.filter(({ service }) => service.scope === "cluster")
-    .flatMap((view) => {
-      const { service, port } = view;
-      return flowsTo(ir, view, exported.has(`${service.namespace}/${service.name}:${port.port}`));
-    });
-}
-
-function callerCovers(wide: FlowCaller, narrow: FlowCaller): boolean {
-  if (wide === "any") return true;
-  if (narrow === "any") return false;
-  const sameName = wide.namespace === narrow.namespace && wide.serviceAccount === narrow.serviceAccount;
-  return sameName && (wide.cluster === "*" || wide.cluster === narrow.cluster);
-}
-
-/** Every path begins with a slash. */
-const anyPath: ReadonlySet<string> = new Set(["", ".*", "/", "/.*"]);
-const plainText = /^[A-Za-z0-9/_-]+$/;
-
-/** By what is written: any path, the same expression, or plain text that the other must begin with. Nothing else is looked for. */
-function pathCovers(wide: string, narrow: string): boolean {
-  if (anyPath.has(wide) || wide === narrow) return true;
-  if (!plainText.test(wide) || !narrow.startsWith(wide) || narrow.includes("|")) return false;
-  // the last character may be a repetition's, which can be none at all
-  return !["?", "*", "{"].includes(narrow.charAt(wide.length));
-}
-
-function contentCovers(wide: FlowContent, narrow: FlowContent): boolean {
-  if (wide === narrow || wide === "any-request") return true;
-  if (typeof wide === "string" || typeof narrow === "string") return false;
-  const path = pathCovers(wide.pathRegex, narrow.pathRegex);
-  const methods =
-    wide.methods.length === 0 ||
-    (narrow.methods.length > 0 && narrow.methods.every((method) => wide.methods.includes(method)));
-  const headers = wide.headers.every(({ name, valueRegex }) =>
-    narrow.headers.some((header) => header.name === name && header.valueRegex === valueRegex),
+function takersAmong(namespace: string, pods: readonly LocalEndpoint[]): ReadonlyMap<string, string> {
+  return new Map(
+    pods
+      .filter(({ meshed }) => meshed)
+      .map(({ serviceAccount, port }) => [
+        `${namespace}/${serviceAccount}:${port}`,
+        accountKey(namespace, serviceAccount),
+      ]),
   );
-  return path && methods && headers;
 }
 
-function placeOf({ namespace, service, port, account }: Flow): string {
-  return `${namespace}/${service}:${port} ${account}`;
+function flowsTo({ ir, view, isCaller }: Called, pods: readonly LocalEndpoint[]): readonly Flow[] {
+  const { service, port } = view;
+  const { namespace, scope } = service;
+  const isHttp = protocolFamily(port.protocol) === "http";
+  return [...Map.groupBy(pods, ({ serviceAccount, port: at }) => `${namespace}/${serviceAccount}:${at}`)].flatMap(
+    ([taker, [pod]]): readonly Flow[] => {
+      if (pod === undefined) return [];
+      const { serviceAccount, port: at } = pod;
+      const account = accountKey(namespace, serviceAccount);
+      const place = { scope, namespace, service: service.name, port: port.port, account, taker };
+      if (isPermissive(ir, namespace)) {
+        const by = { kind: "permissive mode", namespace: "", name: namespace };
+        return [{ ...place, caller: "any", content: isHttp ? "any-request" : "tcp", by }];
+      }
+      const grants = grantsTo(ir.grants, { namespace, serviceAccount }).filter((grant) =>
+        isHttp ? opensHttp(grant) && grantsPort(grant, at) : opensTcp(grant, at),
+      );
+      return grants.flatMap((grant) =>
+        grant.sources
+          .filter(isCaller)
+          .flatMap((caller) =>
+            contentsOf(grant, isHttp).map((content) => ({ ...place, caller, content, by: grant.origin })),
+          ),
+      );
+    },
+  );
 }
 
-function lost(from: readonly Flow[], to: readonly Flow[], effect: FlowChange["effect"]): readonly FlowChange[] {
-  const byPlace = Map.groupBy(to, placeOf);
-  return from.flatMap((flow): FlowChange[] => {
-    const others = (byPlace.get(placeOf(flow)) ?? []).filter((other) => callerCovers(other.caller, flow.caller));
-    if (others.some((other) => contentCovers(other.content, flow.content))) return [];
-    return [{ effect, flow, beside: others }];
-  });
+/** Views whose pods take the calls of this member's callers. */
+function takingViews({ ir, view }: Called): {
+  readonly split: SplitIr | undefined;
+  readonly views: readonly PortView[];
+} {
+  const divided = dividedPort(ir, view);
+  if (divided === undefined) return { split: undefined, views: [view] };
+  const { split, weights } = divided;
+  const isHttp = protocolFamily(view.port.protocol) === "http";
+  // what is not matched goes to the root, and so does a call that names one pod of a headless service
+  const root = split.matches !== "all" || (view.byAddress && isHttp) ? [view] : [];
+  const backends = split.matches === "all" || split.matches.length > 0 ? [...weights.keys()] : [];
+  return { split, views: [...new Set([...root, ...backends])] };
 }
 
-/** What `after` cuts of `before`, then what it lets through in addition. */
-export function flowChanges(before: MeshIr, after: MeshIr): readonly FlowChange[] {
-  const [old, next] = [flowsOf(before), flowsOf(after)];
-  return [...lost(old, next, "cut"), ...lost(next, old, "allowed")];
+function calledByOwn(called: Called): CalledPort {
+  const { ir, view } = called;
+  const { namespace } = view.service;
+  const { split, views } = takingViews(called);
+  const pods = views.flatMap(({ meshed }) => meshed);
+  const takers = takersAmong(namespace, pods);
+  return {
+    ...{ split, takers },
+    elsewhere: views.some(({ port }) => port.remote.length > 0),
+    flows: flowsTo(called, pods),
+    takersOf: (caller) => {
+      if (caller === "any") return takers;
+      const reachable = new Set(reachableFrom(ir, caller).accounts);
+      return takersAmong(
+        namespace,
+        views.flatMap((each) => chosenPods(each, reachable)),
+      );
+    },
+  };
+}
+
+function calledByOthers(called: Called): CalledPort {
+  const { service, meshed } = called.view;
+  const takers = takersAmong(service.namespace, meshed);
+  const flows = flowsTo(called, meshed);
+  return { split: undefined, elsewhere: false, flows, takers, takersOf: () => takers };
+}
+
+/** By service, as ServiceIr.key has it, and port. */
+export function calledPorts(ir: MeshIr): ReadonlyMap<string, PortSides> {
+  const exports = new Set(
+    ir.exportPorts.map(({ namespace, service, port }) => `cluster/${namespace}/${service}:${port}`),
+  );
+  const [own, other] = [isOwn(ir), isOther(ir)];
+  return new Map(
+    meshView(ir).ports.map((view) => {
+      const key = `${view.service.key}:${view.port.port}`;
+      const isImport = view.service.scope === "fleet";
+      return [
+        key,
+        {
+          own: calledByOwn({ ir, view, isCaller: own }),
+          others: isImport ? undefined : calledByOthers({ ir, view, isCaller: other(exports.has(key)) }),
+        },
+      ];
+    }),
+  );
 }

@@ -6,12 +6,13 @@ import { buildIr } from "../ir/build.ts";
 import type { MeshInputs } from "../ir/inputs.ts";
 import { objectKey } from "../ir/order.ts";
 import type { Standing } from "./caller.ts";
-import { flowChanges, type Flow, type FlowChange } from "./flows.ts";
+import { flowChanges, type FlowChange } from "./flow-changes.ts";
+import type { Flow } from "./flows.ts";
 import { callerText, contentText, originText } from "./words.ts";
 
 /** Lists of inputs that a trial may change, keyed by namespace and name. */
 export type TrialList =
-  "trafficTargets" | "httpRouteGroups" | "tcpRoutes" | "trafficSplits" | "exports" | "meshConfigs";
+  "trafficTargets" | "httpRouteGroups" | "tcpRoutes" | "udpRoutes" | "trafficSplits" | "exports" | "meshConfigs";
 
 export interface TrialObject {
   readonly list: TrialList;
@@ -56,6 +57,8 @@ function changedInputs(inputs: MeshInputs, trial: Trial): MeshInputs {
     trafficTargets: changedList(inputs.trafficTargets, of("trafficTargets")),
     httpRouteGroups: changedList(inputs.httpRouteGroups, of("httpRouteGroups")),
     tcpRoutes: changedList(inputs.tcpRoutes, of("tcpRoutes")),
+    // where it is not known which ones there are, nothing is said of them
+    ...(inputs.udpRoutes && { udpRoutes: changedList(inputs.udpRoutes, of("udpRoutes")) }),
     trafficSplits: changedList(inputs.trafficSplits, of("trafficSplits")),
     exports: changedList(inputs.exports, of("exports")),
     meshConfigs: changedList(inputs.meshConfigs ?? [], of("meshConfigs")),
@@ -86,13 +89,21 @@ export function tryPolicy({ ir, inputs }: Standing, trial: Trial): TrialResult {
   return { changes: flowChanges(ir, tried.ir), problems };
 }
 
-function flowText({ namespace, service, port }: Flow): string {
-  return `${namespace}/${service}:${port}`;
+function flowText({ scope, namespace, service, port }: Flow): string {
+  return scope === "fleet" ? `${service}.${namespace}.svc.clusterset.local:${port}` : `${namespace}/${service}:${port}`;
 }
 
-export function changeInWords({ effect, flow, beside }: FlowChange): WireChange {
+function besideText({ effect, beside, share }: FlowChange): string {
   const others = [...new Set(beside.map(({ content }) => contentText(content)))];
   const which = effect === "cut" ? "still granted" : "granted already";
+  return [
+    ...(share === undefined ? [] : [effect === "cut" ? `the share of ${share}` : `the share of ${share} before`]),
+    ...(others.length === 0 ? [] : [`${which}: ${others.join("; ")}`]),
+  ].join("; ");
+}
+
+export function changeInWords(change: FlowChange): WireChange {
+  const { effect, flow } = change;
   return {
     effect,
     caller: callerText(flow.caller),
@@ -100,6 +111,6 @@ export function changeInWords({ effect, flow, beside }: FlowChange): WireChange 
     account: flow.account,
     content: contentText(flow.content),
     by: originText(flow.by),
-    beside: others.length === 0 ? "" : `${which}: ${others.join("; ")}`,
+    beside: besideText(change),
   };
 }

@@ -1,6 +1,6 @@
 // Findings in words: who, what, by which object, and what would be needed. The words of `isthmus explain` and `policy try`. Pure.
 import { objectKey } from "../ir/order.ts";
-import type { GrantIr, HttpMatchIr, Origin } from "../ir/types.ts";
+import type { GrantIr, HttpMatchIr, Origin, SourceIr } from "../ir/types.ts";
 import type { HttpRouteGroupInput, MeshInputs } from "../ir/inputs.ts";
 import { resolveMatches } from "../ir/http-matches.ts";
 import type { FlowCaller, FlowContent } from "./flows.ts";
@@ -20,9 +20,14 @@ export function contentText(content: FlowContent): string {
   return content === "any-request" ? "any request" : matchText(content);
 }
 
+/** A member of another fleet by its trust domain, as `isthmus.dev/source-fleets` has it. */
+export function memberText({ cluster, fleet }: Pick<SourceIr, "cluster" | "fleet">): string {
+  return fleet === undefined ? cluster : `${cluster}.${fleet}`;
+}
+
 export function callerText(caller: FlowCaller): string {
   if (caller === "any") return "anybody";
-  return `${caller.cluster}/${caller.namespace}/${caller.serviceAccount}`;
+  return `${memberText(caller)}/${caller.namespace}/${caller.serviceAccount}`;
 }
 
 function isMatchOf(group: HttpRouteGroupInput, match: HttpMatchIr): readonly string[] {

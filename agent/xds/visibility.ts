@@ -30,6 +30,11 @@ function reachableOf(view: PortView, reachable: ReadonlySet<string>): readonly L
   );
 }
 
+/** Pods of a port that the calls of a caller go to who may reach these accounts. */
+export function chosenPods(view: PortView, reachable: ReadonlySet<string>): readonly LocalEndpoint[] {
+  return view.permissive ? view.local : reachableOf(view, reachable);
+}
+
 function withBackends(ports: readonly VisiblePort[], localOf: (view: PortView) => VisiblePort["local"]): Visible {
   const backends = new Set(ports.flatMap(({ view }) => view.split?.backends ?? []));
   return { ports, backends: [...backends].map((view) => ({ view, local: localOf(view) })) };
@@ -52,7 +57,7 @@ export function visibleByGrants(mesh: MeshView, { accounts, namespaces }: Reacha
     ...namespaces.flatMap((namespace) => mesh.empty.get(namespace) ?? []),
   ]);
   const position = (view: PortView) => mesh.position.get(view) ?? 0;
-  const localOf = (view: PortView) => (view.permissive ? view.local : reachableOf(view, reachable));
+  const localOf = (view: PortView) => chosenPods(view, reachable);
   const ports = [...seen].sort((a, b) => position(a) - position(b));
   return withBackends(
     ports.map((view) => ({ view, local: localOf(view) })),
