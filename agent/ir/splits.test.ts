@@ -106,6 +106,43 @@ describe("the weights of a split", () => {
       said: ["cart ISTHMUS_SPLIT_BACKEND spec.backends[1].service"],
     });
   });
+
+  it.each<[string, readonly [string, number][], readonly string[]]>([
+    [
+      "all backends",
+      [
+        ["cart-v3", 9],
+        ["cart-v4", 1],
+      ],
+      ["0", "1"],
+    ],
+    [
+      "the only one with a weight",
+      [
+        ["cart-v1", 0],
+        ["cart-v3", 9],
+      ],
+      ["1"],
+    ],
+  ])(
+    "wait where %s are still to come: nothing else is wrong, and calls go to the root meanwhile",
+    (_what, backends, places) => {
+      expect(weighted(...backends)).toEqual({
+        shares: [],
+        said: places.map((place) => `cart ISTHMUS_SPLIT_BACKEND spec.backends[${place}].service`),
+      });
+      const written = backends.map(([service, weight]) => ({ service, weight }));
+      const { problems } = buildIr(someInputs({ services, trafficSplits: [aSplit({ backends: written })] }));
+      for (const { message } of problems) expect(message).toMatch(/does not exist .*calls go to the root service/);
+    },
+  );
+
+  it("that are all 0 are wrong also while backends are still to come", () => {
+    expect(weighted(["cart-v3", 0]).said).toEqual([
+      "cart ISTHMUS_SPLIT_WEIGHTS spec.backends",
+      "cart ISTHMUS_SPLIT_BACKEND spec.backends[0].service",
+    ]);
+  });
 });
 
 describe("the ports of a split", () => {
@@ -122,6 +159,27 @@ describe("the ports of a split", () => {
       ],
       said: ["cart ISTHMUS_SPLIT_PORT spec.backends[1].service", "cart ISTHMUS_SPLIT_PORT spec.backends[1].service"],
     });
+  });
+
+  it("that no backend has are the root's, and named; the others are split all the same", () => {
+    const trafficSplits = [aSplit()];
+    const two = aService({ ports: [aPort(), aPort({ name: "grpc-api", port: 9090 })] });
+    const all = [two, aService({ name: "cart-v1" }), aService({ name: "cart-v2" })];
+    const said = [0, 1].map((place) => `cart ISTHMUS_SPLIT_PORT spec.backends[${place}].service`);
+    expect(outcome({ services: all, trafficSplits })).toEqual({ shares: [canary], said });
+    for (const { message } of buildIr(someInputs({ services: all, trafficSplits })).problems)
+      expect(message).toMatch(/has no port 9090 .*calls go to the root service/);
+  });
+
+  it("that are none of the root's put the split out of force, once for all of them", () => {
+    const other = (name: string) => aService({ name, ports: [aPort({ port: 8000 })] });
+    const { shares, said } = outcome({
+      services: [root, other("cart-v1"), other("cart-v2")],
+      trafficSplits: [aSplit()],
+    });
+    expect(shares).toEqual([]);
+    expect(said.filter((one) => !one.includes("SPLIT_PORT"))).toEqual(["cart ISTHMUS_SPLIT_WEIGHTS spec.backends"]);
+    expect(said).toHaveLength(7);
   });
 
   it("of raw TCP have no header to match, so a split with matches leaves them to the root", () => {

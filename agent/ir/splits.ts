@@ -91,38 +91,52 @@ function portOf(service: ServiceIr | undefined, { port, protocol }: ServicePortI
   return service?.ports.find((own) => own.port === port && protocolFamily(own.protocol) === family);
 }
 
-function splitPort(named: NamedSplit, port: ServicePortIr, services: ServicesByKey): Resolved<SplitPortIr | undefined> {
-  const { split } = named;
+/** Undefined without a backend that has the port and a weight. */
+function splitPort(
+  { split, backends }: NamedSplit,
+  port: ServicePortIr,
+  services: ServicesByKey,
+): Resolved<SplitPortIr | undefined> {
   const weights = new Map<string, number>();
-  const problems = named.backends.flatMap((key, index) => {
-    const { service: written, weight } = split.backends[index] ?? { service: "", weight: 0 };
+  const without: number[] = [];
+  for (const [index, key] of backends.entries()) {
     const service = services.get(key);
-    if (portOf(service, port) !== undefined) {
-      weights.set(key, (weights.get(key) ?? 0) + weight);
-      return [];
-    }
-    // said once for all ports, by missingBackends
-    if (service === undefined) return [];
-    const message = `"${written}" has no port ${port.port} that is spoken like that of the root: on this port it gets nothing, the others have its share`;
-    return [problemOn(split, "ISTHMUS_SPLIT_PORT", `spec.backends[${index}].service`, message)];
+    if (portOf(service, port) !== undefined)
+      weights.set(key, (weights.get(key) ?? 0) + (split.backends[index]?.weight ?? 0));
+    // one that does not exist is said once for all ports, by missingBackends
+    else if (service !== undefined) without.push(index);
+  }
+  const shares = [...weights].map(([service, weight]) => ({ service, weight }));
+  shares.sort((a, b) => compareText(a.service, b.service));
+  const inForce = shares.some(({ weight }) => weight > 0);
+  const instead = inForce ? "it gets nothing, the others have its share" : "calls go to the root service";
+  const problems = without.map((index) => {
+    const written = split.backends[index]?.service ?? "";
+    const message = `"${written}" has no port ${port.port} that is spoken like that of the root: on this port ${instead}`;
+    return problemOn(split, "ISTHMUS_SPLIT_PORT", `spec.backends[${index}].service`, message);
   });
-  const backends = [...weights].map(([service, weight]) => ({ service, weight }));
-  backends.sort((a, b) => compareText(a.service, b.service));
-  if (backends.some(({ weight }) => weight > 0)) return { value: { port: port.port, backends }, problems };
-  const message = `no backend of port ${port.port} that exists has a weight: calls go to the root service`;
-  return {
-    value: undefined,
-    problems: [...problems, problemOn(split, "ISTHMUS_SPLIT_WEIGHTS", "spec.backends", message)],
-  };
+  return { value: inForce ? { port: port.port, backends: shares } : undefined, problems };
 }
 
 /** Legal: a split may come before its backends (SMI's own workflow), and then has to say so. */
-function missingBackends({ split, backends }: NamedSplit, services: ServicesByKey): readonly Problem[] {
+function missingBackends(
+  { split, backends }: NamedSplit,
+  services: ServicesByKey,
+  inForce: boolean,
+): readonly Problem[] {
+  const instead = inForce ? "the other backends have its share" : "calls go to the root service";
   return backends.flatMap((key, index) => {
     if (services.has(key)) return [];
-    const message = `Service "${split.backends[index]?.service ?? ""}" does not exist in namespace "${split.namespace}" (yet): the other backends have its share`;
+    const message = `Service "${split.backends[index]?.service ?? ""}" does not exist in namespace "${split.namespace}" (yet): ${instead}`;
     return [problemOn(split, "ISTHMUS_SPLIT_BACKEND", `spec.backends[${index}].service`, message)];
   });
+}
+
+/** Of a split in force on no port: a mistake, unless a backend that is still to come brings a weight. */
+function weightless({ split, backends }: NamedSplit, services: ServicesByKey): readonly Problem[] {
+  if (backends.some((key, index) => !services.has(key) && (split.backends[index]?.weight ?? 0) > 0)) return [];
+  const message = "no backend has a weight on any port of the root: calls go to the root service";
+  return [problemOn(split, "ISTHMUS_SPLIT_WEIGHTS", "spec.backends", message)];
 }
 
 /** Raw TCP has no header to match: with `matches` it goes to the root. */
@@ -145,7 +159,12 @@ function resolveSplit(named: NamedSplit, services: ServicesByKey, groups: Groups
   const inForce = ports.flatMap(({ value }) => (value === undefined ? [] : [value]));
   return {
     value: inForce.length === 0 ? undefined : { origin, root, matches: matches.value, ports: inForce },
-    problems: [...missingBackends(named, services), ...matches.problems, ...ports.flatMap(({ problems }) => problems)],
+    problems: [
+      ...missingBackends(named, services, inForce.length > 0),
+      ...matches.problems,
+      ...ports.flatMap(({ problems }) => problems),
+      ...(ports.length > 0 && inForce.length === 0 ? weightless(named, services) : []),
+    ],
   };
 }
 

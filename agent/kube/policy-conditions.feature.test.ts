@@ -8,6 +8,7 @@ import type { Kube } from "./kube.ts";
 import { createPolicyConditionWriter } from "./policy-conditions.ts";
 import { policyStore } from "./policy-store.ts";
 import * as resources from "./resources.ts";
+import { buildSplits } from "../ir/splits.ts";
 import { without } from "../smi/fields.ts";
 import type { SmiKindName } from "../smi/versions.ts";
 import { openCluster, write, type OpenedCluster } from "./testing/cluster-state.ts";
@@ -85,6 +86,38 @@ describe.skipIf(programs === undefined)("an agent that leads", { timeout: 90_000
       await saysOf("TrafficTarget", "good", ["Accepted=True", "ResolvedRefs=True", "Enforced=False"]);
       writer.want([]);
       await saysOf("TrafficTarget", "good", ["Accepted=True", "ResolvedRefs=True"]);
+    });
+  });
+
+  it("says on the younger of two splits of a service which one is in force, until that is gone", async () => {
+    const backends = [{ service: "a", weight: 1 }];
+    for (const name of ["first", "second"]) {
+      await write(client, smi.TrafficSplit[0], `shop/${name}`, { spec: { service: "stock", backends } });
+    }
+    const { trafficSplits } = kube.stores;
+    await until(
+      kube,
+      "both splits",
+      () => trafficSplits.get("shop", "first") !== undefined && trafficSplits.get("shop", "second") !== undefined,
+    );
+    const conflicts = () =>
+      buildSplits({ trafficSplits: trafficSplits.records(), httpRouteGroups: [] }, []).problems.filter(
+        ({ code }) => code === "ISTHMUS_SPLIT_CONFLICT",
+      );
+    const writer = createPolicyConditionWriter(kube);
+    await writing(writer, async () => {
+      writer.want(conflicts());
+      await saysOf("TrafficSplit", "first", ["Accepted=True", "ResolvedRefs=True"]);
+      await saysOf("TrafficSplit", "second", ["Accepted=False", "ResolvedRefs=True"]);
+      const second = await client.get({ resource: smi.TrafficSplit[0], namespace: "shop", name: "second" });
+      expect(fieldOf(second, "status", "conditions")).toMatchObject([
+        { reason: "Conflicted", message: expect.stringContaining('TrafficSplit "shop/first"') as string },
+        { reason: "ResolvedRefs" },
+      ]);
+      await client.remove({ resource: smi.TrafficSplit[0], namespace: "shop", name: "first" });
+      await until(kube, "the first is gone", () => trafficSplits.get("shop", "first") === undefined);
+      writer.want(conflicts());
+      await saysOf("TrafficSplit", "second", ["Accepted=True", "ResolvedRefs=True"]);
     });
   });
 

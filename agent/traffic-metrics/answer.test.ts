@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { answer, ObjectsRefused } from "./answer.ts";
 import { quantity } from "./items.ts";
 import { PrometheusError } from "./prometheus.ts";
-import { standIn } from "./testing/stand-in.ts";
+import { split, standIn } from "./testing/stand-in.ts";
 
 const signal = new AbortController().signal;
 const at = (rest: string) => new URL(`https://agent/apis/metrics.smi-spec.io/v1alpha1${rest}`);
@@ -80,6 +80,27 @@ describe("TrafficMetrics", () => {
       expect(query).toContain('destination_service=~"cart-canary|cart-primary"');
       expect(query).not.toContain("destination_cluster=");
     }
+  });
+
+  it("of a split whose backends have one name, here and imported, are one item: no sum is claimed twice", async () => {
+    const labels = { destination_namespace: "shop", destination_service: "cart-v2" };
+    const backends = [
+      { service: "cart-v2", weight: 20 },
+      { service: "cart-v1", weight: 70 },
+      { service: "cart-v2.shop.svc.clusterset.local", weight: 9 },
+      { service: "Cart-V2.shop", weight: 1 },
+    ];
+    const answered = standIn({ success_count: [sample(30, labels)] });
+    const deps = { ...answered, splits: () => Promise.resolve([{ ...split, backends }]) };
+    const { body } = await answer(at("/namespaces/shop/trafficsplits/cart"), deps, signal);
+    const { items } = body as { items: { backend: object; metrics: object[] }[] };
+    expect(items.map(({ backend }) => backend)).toEqual([
+      { apex: "cart", name: "cart-v2", weight: 30 },
+      { apex: "cart", name: "cart-v1", weight: 70 },
+    ]);
+    const counted = items.map(({ metrics }) => metrics.find((one) => "name" in one && one.name === "success_count"));
+    expect(counted).toMatchObject([{ value: "30" }, { value: "0" }]);
+    for (const query of deps.asked) expect(query).toContain('destination_service=~"cart-v1|cart-v2"');
   });
 
   it("of edges name the other end, and its cluster where that is another one", async () => {

@@ -126,23 +126,31 @@ export function objectMetrics(of: MeasuredKind, object: Measured, answered: Answ
   return item({ of, object, ...answered, isOf: isAbout(of, "destination", object) });
 }
 
-/** One item for each backend of a split: what reached its Service, whichever member answered. */
+/**
+ * One item for each name among a split's backends: what reached Services of that name, through the split or not, whichever member answered.
+ * The label is the bare name, so a Service and the import of its name are one item with the sum of their weights.
+ */
 export function splitMetrics(
   of: MeasuredKind,
   split: TrafficSplitInput,
   answered: Answered,
 ): readonly TrafficMetrics[] {
-  return split.backends.map(({ service, weight }) => {
+  const weights = new Map<string, number>();
+  for (const { service, weight } of split.backends) {
+    const name = bareName(service);
+    weights.set(name, (weights.get(name) ?? 0) + weight);
+  }
+  const apex = bareName(split.service);
+  return [...weights].map(([name, weight]) => {
     const isOf = ({ labels }: Sample) =>
-      labels["destination_namespace"] === split.namespace && labels["destination_service"] === bareName(service);
-    const apex = bareName(split.service);
-    return { ...item({ of, object: split, ...answered, isOf }), backend: { apex, name: bareName(service), weight } };
+      labels["destination_namespace"] === split.namespace && labels["destination_service"] === name;
+    return { ...item({ of, object: split, ...answered, isOf }), backend: { apex, name, weight } };
   });
 }
 
-/** A split's names may carry their namespace; backends are of its own. */
+/** A split's names may carry their namespace and capitals; backends are of its own. */
 export function bareName(service: string): string {
-  return service.split(".", 1)[0] ?? service;
+  return (service.split(".", 1)[0] ?? service).toLowerCase();
 }
 
 /** The other end as its own cluster would name it. */

@@ -167,5 +167,15 @@ export const poison: readonly (readonly [string, readonly RawObject[], string])[
     [split("poison", { service: "cart", backends: [{ service: "a", weight: "ten" }] }, "v1alpha1")],
     "ISTHMUS_SMI_VERSION",
   ],
+  [
+    "a split whose root is its own backend",
+    [split("poison", { service: "cart", backends: [{ service: "cart", weight: 1 }] })],
+    "ISTHMUS_SPLIT_CYCLE",
+  ],
+  [
+    "a split to a service of another namespace",
+    [split("poison", { service: "cart", backends: [{ service: "vault.bank", weight: 1 }] })],
+    "ISTHMUS_SPLIT_NAMESPACE",
+  ],
   ["a name that leaves its folder", [group("../../etc/passwd", [{ name: "a" }])], "ISTHMUS_OBJECT_FIELD"],
 ];
