@@ -6,7 +6,7 @@ import { until } from "../../stage/until.ts";
 import { GRPC_PORT, HTTP_PORT, serviceExport, TCP_PORT, workload } from "../../stage/workload.ts";
 import type { Answer, Caller } from "../../traffic/caller.ts";
 import { pathTricks } from "./path-tricks.ts";
-import type { Area } from "./row.ts";
+import { rawTcpEnd, refused, untilRawTcp, type Area } from "./row.ts";
 import { only } from "./targets.ts";
 
 const namespace = "smi-access";
@@ -56,10 +56,6 @@ async function answers(caller: Caller, ...rows: readonly (readonly [Ask, number]
   for (const [ask, status] of rows) expect([ask, await statusOf(caller, ask)]).toEqual([ask, status]);
 }
 
-async function tcpEnd(caller: Caller): Promise<string> {
-  return (await caller.tcp({ host, port: TCP_PORT, text: "ping\n", bytes: 4, timeoutMs: 2_000 })).end;
-}
-
 const anything = [{ name: "all" }];
 
 export const accessArea: Area = {
@@ -78,7 +74,7 @@ export const accessArea: Area = {
         // gRPC has no 403: a refusal is status 7, PERMISSION_DENIED
         const { grpcStatus } = await caller.rpc({ host, port: GRPC_PORT, path: "/shop.Echo/Say" });
         expect(grpcStatus).toBe(7);
-        expect(await tcpEnd(caller)).not.toBe("received");
+        expect(await rawTcpEnd(caller, host)).toMatch(refused);
       },
     },
     {
@@ -162,13 +158,13 @@ export const accessArea: Area = {
         const caller = await stage.caller("east", "client");
         await only(stage, { name: "tcp", tcp: [TCP_PORT] });
         await answers(caller, [{}, 403]);
-        await until("raw TCP", 20_000, async () => (await tcpEnd(caller)) === "received");
+        await untilRawTcp(caller, host, "carried");
         await only(stage, { name: "tcp", tcp: [HTTP_PORT] });
         await answers(caller, [{ path: "/any", method: "POST" }, 200]);
-        await until("raw TCP to be closed", 20_000, async () => (await tcpEnd(caller)) !== "received");
+        await untilRawTcp(caller, host, "refused");
         await only(stage, { name: "tcp", tcp: [] });
         await answers(caller, [{}, 200]);
-        await until("raw TCP again", 20_000, async () => (await tcpEnd(caller)) === "received");
+        await untilRawTcp(caller, host, "carried");
       },
     },
     {
@@ -196,7 +192,7 @@ export const accessArea: Area = {
         const caller = await stage.caller("east", "client");
         await only(stage, { name: "http", http: anything });
         await answers(caller, [{}, 200]);
-        await until("raw TCP to be closed", 20_000, async () => (await tcpEnd(caller)) !== "received");
+        await untilRawTcp(caller, host, "refused");
       },
     },
     {

@@ -1,8 +1,10 @@
 // A row of the SMI table: one sentence that a user would accept, and how it is played on the stage of its area.
+import { expect } from "vitest";
 import type { Scene } from "../../stage/fleet-under-test.ts";
 import type { RunnersFleet } from "../../stage/runners-fleet.ts";
 import type { Answer, Caller } from "../../traffic/caller.ts";
 import { until } from "../../stage/until.ts";
+import { TCP_PORT } from "../../stage/workload.ts";
 
 /** The rows of an area share workloads, in a namespace of their own, and run one after the other; areas run side by side. */
 export interface Area {
@@ -60,4 +62,50 @@ export async function untilAnsweredBy(caller: Caller, url: string, ...services: 
   }).catch((cause: unknown) => {
     throw new Error(`last: ${JSON.stringify(last)}`, { cause });
   });
+}
+
+/** How an open connection ends that is taken away. */
+export const closed = /^(closed|ECONNRESET)$/;
+
+/** How a new one ends that is refused; on a bound sidecar nobody listens then. A hang or a name that nobody knows is no refusal. */
+export const refused = /^(closed|ECONNRESET|ECONNREFUSED)$/;
+
+/** How an echo on the raw TCP port ends: "received" where it is carried. */
+export async function rawTcpEnd(caller: Caller, host: string): Promise<string> {
+  return (await caller.tcp({ host, port: TCP_PORT, text: "ping\n", bytes: 4 })).end;
+}
+
+export async function untilRawTcp(caller: Caller, host: string, wanted: "carried" | "refused"): Promise<void> {
+  let last = "";
+  await until(`raw TCP to be ${wanted}`, 30_000, async () => {
+    last = await rawTcpEnd(caller, host);
+    return wanted === "carried" ? last === "received" : refused.test(last);
+  }).catch((cause: unknown) => {
+    throw new Error(`raw TCP ended last with: ${last}`, { cause });
+  });
+}
+
+/** A load is ended by a word; this is longer than any row. */
+const ENDLESS_S = 3_600;
+
+/** Makes 100 requests a second while `work` changes things; none may fail. Each step takes at least ten more of them. */
+export async function underLoad(
+  caller: Caller,
+  { url, what }: { readonly url: string; readonly what: string },
+  work: (usedToo: () => Promise<void>) => Promise<void>,
+): Promise<void> {
+  const load = caller.load({ url, rps: 100, seconds: ENDLESS_S });
+  let steps = 0;
+  try {
+    await work(async () => {
+      steps += 1;
+      await caller.moreAnswers(10);
+    });
+  } finally {
+    await caller.stop();
+  }
+  const { requests, failed, failures } = await load;
+  process.stdout.write(`${what} under load: ${failed} of ${requests} requests failed\n`);
+  expect(failures).toEqual([]);
+  expect(requests).toBeGreaterThanOrEqual(10 * steps);
 }
