@@ -92,11 +92,15 @@ export interface RpcOptions {
   readonly path: string;
   /** What the call names as its server; `host:port` when not given. */
   readonly authority?: string;
+  /** "new" (default), the name of a kept connection, or that of a gRPC stream that is held: its connection. */
+  readonly connection?: string;
 }
 
 export interface RpcAnswer {
   readonly status?: number;
   readonly grpcStatus?: number;
+  /** Who answered, as the demo application says. */
+  readonly service?: string;
   /** Socket error code; it may come beside a status. */
   readonly error?: string;
 }
