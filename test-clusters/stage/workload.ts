@@ -145,6 +145,7 @@ export function service(namespace: string, name: string, selector?: Readonly<Rec
   const ports = [
     { name: "web", port: HTTP_PORT, targetPort: HTTP_PORT, appProtocol: "http" },
     { name: "raw", port: TCP_PORT, targetPort: TCP_PORT, appProtocol: "tcp-server-first" },
+    { name: "rpc", port: GRPC_PORT, targetPort: GRPC_PORT, appProtocol: "grpc" },
   ];
   const spec = selector === undefined ? { ports } : { ports, selector };
   return { apiVersion: "v1", kind: "Service", metadata: { namespace, name }, spec };

@@ -4,7 +4,7 @@ import type { Scene } from "../../stage/fleet-under-test.ts";
 import type { RunnersFleet } from "../../stage/runners-fleet.ts";
 import type { Answer, Caller } from "../../traffic/caller.ts";
 import { until } from "../../stage/until.ts";
-import { TCP_PORT } from "../../stage/workload.ts";
+import { GRPC_PORT, TCP_PORT } from "../../stage/workload.ts";
 
 /** The rows of an area share workloads, in a namespace of their own, and run one after the other; areas run side by side. */
 export interface Area {
@@ -50,6 +50,22 @@ export async function answersOf(
 
 export function answeredBy({ status, headers, error }: Answer): string {
   return status === 200 ? (headers?.["x-shop-service"] ?? "unknown") : (error ?? String(status));
+}
+
+/** Who answered so many gRPC calls, one after the other on one connection. */
+export async function rpcAnswersOf(
+  caller: Caller,
+  host: string,
+  count: number,
+): Promise<Readonly<Record<string, number>>> {
+  const tally: Record<string, number> = {};
+  const call = { host, port: GRPC_PORT, path: "/shop.Echo/Say", connection: "calls" };
+  for (let calls = 0; calls < count; calls += 1) {
+    const { service = "unknown", grpcStatus, error } = await caller.rpc(call);
+    const by = grpcStatus === 0 ? service : (error ?? `status ${String(grpcStatus)}`);
+    tally[by] = (tally[by] ?? 0) + 1;
+  }
+  return tally;
 }
 
 /** Asks until those services answer and nobody else does. */

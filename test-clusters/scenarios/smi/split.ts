@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import type { Scene } from "../../stage/fleet-under-test.ts";
 import { until } from "../../stage/until.ts";
 import {
+  GRPC_PORT,
   HTTP_PORT,
   httpRouteGroup,
   permissiveNamespace,
@@ -15,7 +16,7 @@ import {
   workload,
 } from "../../stage/workload.ts";
 import type { Caller } from "../../traffic/caller.ts";
-import { answersOf, underLoad, untilAnsweredBy, type Area, type AreaStage } from "./row.ts";
+import { answersOf, rpcAnswersOf, underLoad, untilAnsweredBy, type Area, type AreaStage } from "./row.ts";
 
 const namespace = "smi-split";
 const url = (host: string) => `http://${host}:${HTTP_PORT}/`;
@@ -28,7 +29,7 @@ function grant(to: string, sourceClusters?: string) {
 }
 
 function version(scene: Scene, name: string) {
-  return workload({ namespace, name, image: scene.image, tcp: "banner", labels: { part: "cart" } });
+  return workload({ namespace, name, image: scene.image, tcp: "banner", grpc: true, labels: { part: "cart" } });
 }
 
 async function deploy(scene: Scene): Promise<void> {
@@ -45,7 +46,7 @@ async function deploy(scene: Scene): Promise<void> {
       ...workload({ namespace, name: "client", image: scene.image }),
       service(namespace, "cart"),
       service(namespace, "spanning", { part: "cart" }),
-      tcpRoute(namespace, "all", [HTTP_PORT, TCP_PORT]),
+      tcpRoute(namespace, "all", [HTTP_PORT, TCP_PORT, GRPC_PORT]),
       grant("v1"),
       grant("v2"),
     ]),
@@ -137,6 +138,24 @@ export const splitArea: Area = {
         });
         expect(state.end).toBeUndefined();
         await caller.letGo("kept");
+      },
+    },
+    {
+      name: "divides gRPC call by call, also on one connection",
+      play: async (stage) => {
+        const caller = await client(stage);
+        const calls = (count: number) => rpcAnswersOf(caller, `cart.${namespace}`, count);
+        await split(stage, { v1: 3, v2: 1 });
+        const isAnsweredBy = async (...services: readonly string[]) =>
+          Object.keys(await calls(16))
+            .sort()
+            .join(" ") === services.join(" ");
+        await until("calls to both", 30_000, () => isAnsweredBy("v1", "v2"));
+        const { v1 = 0, v2 = 0 } = await calls(400);
+        expect(v1 + v2).toBe(400);
+        expect(isShare(v1, 400, 3 / 4)).toBe(true);
+        await split(stage, { v1: 0, v2: 1 });
+        await until("calls to v2 alone", 30_000, () => isAnsweredBy("v2"));
       },
     },
     {
