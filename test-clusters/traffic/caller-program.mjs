@@ -231,18 +231,18 @@ function follow(socket, state, { heard, ended }) {
 const keptSessions = new Map();
 
 /** As `agentFor`, of HTTP/2; a held gRPC stream keeps its connection under its own name. One that has ended is opened anew. */
-function sessionFor(connection, host, port) {
+function sessionFor(connection, host, port, tls) {
   const kept = keptSessions.get(connection);
   if (kept !== undefined && !kept.closed && !kept.destroyed) return kept;
-  const session = http2.connect(`http://${host}:${port}`).setMaxListeners(0);
+  const session = http2.connect(`${tls ? "https" : "http"}://${host}:${port}`, tls).setMaxListeners(0);
   if (connection !== undefined && connection !== "new") keptSessions.set(connection, session);
   return session.on("error", () => undefined); // whoever uses it hears of it
 }
 
 /** One gRPC call with an empty message, and how it ended: a refusal of a sidecar is a status of gRPC, or one of HTTP. */
-function rpc({ host, port, authority, path, connection, timeoutMs = 5_000 }) {
+function rpc({ host, port, authority, path, connection, tls, timeoutMs = 5_000 }) {
   return new Promise((resolve) => {
-    const session = sessionFor(connection, host, port);
+    const session = sessionFor(connection, host, port, tls);
     const answer = {};
     const done = (more) => {
       stream.close();
@@ -252,6 +252,7 @@ function rpc({ host, port, authority, path, connection, timeoutMs = 5_000 }) {
     const head = { ":method": "POST", ":path": path, ":authority": authority };
     const stream = session.request({ ...head, "content-type": "application/grpc", te: "trailers" });
     const note = (headers) => {
+      answer.alpn = session.alpnProtocol;
       if (headers[":status"] !== undefined) answer.status = headers[":status"];
       if (headers["grpc-status"] !== undefined) answer.grpcStatus = Number(headers["grpc-status"]);
       if (headers["x-shop-service"] !== undefined) answer.service = headers["x-shop-service"];

@@ -94,9 +94,13 @@ export interface RpcOptions {
   readonly authority?: string;
   /** "new" (default), the name of a kept connection, or that of a gRPC stream that is held: its connection. */
   readonly connection?: string;
+  /** TLS of the caller's own: whom it trusts (PEM), and for which server. */
+  readonly tls?: { readonly ca: string; readonly servername: string };
 }
 
 export interface RpcAnswer {
+  /** h2; h2c without TLS of its own. */
+  readonly alpn?: string;
   readonly status?: number;
   readonly grpcStatus?: number;
   /** Who answered, as the demo application says. */
