@@ -43,10 +43,18 @@ function answerHealth(stream: http2.ServerHttp2Stream): void {
   stream.on("end", () => stream.end(Buffer.concat(question).includes(unwell) ? notServing : serving));
 }
 
-/** Answers every message of any method but the health check's with itself, as it comes; the trailers carry the status, as gRPC wants it. */
 export function createGrpcEcho(service: string): http2.Http2Server {
-  const server = http2.createServer();
-  server.on("stream", (stream, headers) => {
+  return http2.createServer().on("stream", grpcEcho(service));
+}
+
+/** TLS of the application's own, which the mesh only passes on. */
+export function createTlsGrpcEcho(service: string, pair: { key: string; cert: string }): http2.Http2SecureServer {
+  return http2.createSecureServer(pair).on("stream", grpcEcho(service));
+}
+
+/** Answers every message of any method but the health check's with itself, as it comes; the trailers carry the status, as gRPC wants it. */
+function grpcEcho(service: string) {
+  return (stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHeaders): void => {
     const caller = headers["x-forwarded-client-cert"];
     stream.on("error", () => stream.close());
     stream.respond(
@@ -61,6 +69,5 @@ export function createGrpcEcho(service: string): http2.Http2Server {
     stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
     if (headers[":path"] === healthCheck) answerHealth(stream);
     else stream.pipe(stream);
-  });
-  return server;
+  };
 }

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { flushCompileCache } from "node:module";
 import { hostname } from "node:os";
 import process from "node:process";
-import { createGrpcEcho, createTcpEcho, echoWebSocket } from "./echo-servers.ts";
+import { createGrpcEcho, createTcpEcho, createTlsGrpcEcho, echoWebSocket } from "./echo-servers.ts";
 import { createShopServer, type ShopIdentity } from "./http-service.ts";
 
 export interface ShopConfig extends ShopIdentity {
@@ -15,6 +15,10 @@ export interface ShopConfig extends ShopIdentity {
   readonly tcpPort: number;
   readonly tcpBanner: boolean;
   readonly grpcPort: number;
+  /** gRPC under TLS of its own. 0: not served. */
+  readonly tlsPort: number;
+  /** PEM */
+  readonly tlsPair: { readonly key: string; readonly cert: string };
   /** How long requests are still answered after the order to stop: other nodes learn of it a moment later. */
   readonly drainMs: number;
 }
@@ -34,6 +38,8 @@ export function readShopConfig(environment: Readonly<Record<string, string | und
     tcpPort: port("SHOP_TCP_PORT", 0),
     tcpBanner: environment["SHOP_TCP_BANNER"] === "true",
     grpcPort: port("SHOP_GRPC_PORT", 0),
+    tlsPort: port("SHOP_TLS_PORT", 0),
+    tlsPair: { key: environment["SHOP_TLS_KEY"] ?? "", cert: environment["SHOP_TLS_CERT"] ?? "" },
     drainMs: port("SHOP_DRAIN_S", 3) * 1000,
   };
 }
@@ -42,15 +48,17 @@ export async function runShop(config: ShopConfig, signal: AbortSignal): Promise<
   const http = createShopServer(config, signal).on("upgrade", echoWebSocket);
   const at = (port: number) => (config.address === undefined ? { port } : { port, host: config.address });
   http.listen(at(config.httpPort));
-  const { service, tcpBanner, tcpPort, grpcPort } = config;
+  const { service, tcpBanner, tcpPort, grpcPort, tlsPort, tlsPair } = config;
   const tcp = tcpPort > 0 ? createTcpEcho(service, tcpBanner).listen(at(tcpPort)) : undefined;
   const grpc = grpcPort > 0 ? createGrpcEcho(service).listen(at(grpcPort)) : undefined;
+  const tls = tlsPort > 0 ? createTlsGrpcEcho(service, tlsPair).listen(at(tlsPort)) : undefined;
   await once(http, "listening");
   process.stdout.write(`${config.service} serves HTTP on ${config.httpPort}\n`);
   if (!signal.aborted) await once(signal, "abort");
   await new Promise((resolve) => setTimeout(resolve, config.drainMs));
   tcp?.close();
   grpc?.close();
+  tls?.close();
   http.close();
   http.closeAllConnections();
 }

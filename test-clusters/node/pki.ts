@@ -91,6 +91,12 @@ async function issue(issuer: Authority, subject: Subject): Promise<KeyPair> {
   return { keyPem: x509.PemConverter.encode(key, "PRIVATE KEY"), certPem: certificate.toString("pem") };
 }
 
+/** Of an application that has TLS of its own, with the authority that its callers trust. */
+export async function makeServerPair(dns: string): Promise<KeyPair & { readonly caPem: string }> {
+  const ca = await authority(`authority of ${dns}`);
+  return { ...(await issue(ca, { commonName: dns, dns: [dns] })), caPem: ca.certificate.toString("pem") };
+}
+
 export interface PkiSubject {
   readonly cluster: string;
   readonly nodeName: string;

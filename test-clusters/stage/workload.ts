@@ -13,6 +13,8 @@ export interface WorkloadOptions {
   readonly tcp?: "echo" | "banner";
   /** gRPC echo on 50051 beside HTTP. */
   readonly grpc?: boolean;
+  /** gRPC echo on 9444 under TLS of its own, with this pair (PEM); no port of its Service leads there. */
+  readonly tls?: { readonly keyPem: string; readonly certPem: string };
   readonly annotations?: Readonly<Record<string, string>>;
   /** Of its pods, beside `app`. */
   readonly labels?: Readonly<Record<string, string>>;
@@ -25,18 +27,21 @@ export interface WorkloadOptions {
 export const HTTP_PORT = 8080;
 export const TCP_PORT = 9000;
 export const GRPC_PORT = 50_051;
+export const TLS_PORT = 9444;
 
 export function namespaceManifest(name: string, meshed = true): Manifest {
   const labels = meshed ? { "isthmus.dev/inject": "enabled" } : {};
   return { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } };
 }
 
-function environment({ name, tcp, grpc }: WorkloadOptions): readonly Manifest[] {
+function environment({ name, tcp, grpc, tls }: WorkloadOptions): readonly Manifest[] {
   const podName = { name: "POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } };
   const tcpPort = tcp === undefined ? [] : [{ name: "SHOP_TCP_PORT", value: String(TCP_PORT) }];
   const banner = tcp === "banner" ? [{ name: "SHOP_TCP_BANNER", value: "true" }] : [];
   const grpcPort = grpc === true ? [{ name: "SHOP_GRPC_PORT", value: String(GRPC_PORT) }] : [];
-  return [podName, { name: "SHOP_SERVICE", value: name }, ...tcpPort, ...banner, ...grpcPort];
+  const ownTls = tls && { SHOP_TLS_PORT: String(TLS_PORT), SHOP_TLS_KEY: tls.keyPem, SHOP_TLS_CERT: tls.certPem };
+  const tlsPort = Object.entries(ownTls ?? {}).map(([key, value]) => ({ name: key, value }));
+  return [podName, { name: "SHOP_SERVICE", value: name }, ...tcpPort, ...banner, ...grpcPort, ...tlsPort];
 }
 
 function deployment(options: WorkloadOptions): Manifest {
@@ -145,6 +150,7 @@ export function service(namespace: string, name: string, selector?: Readonly<Rec
   const ports = [
     { name: "web", port: HTTP_PORT, targetPort: HTTP_PORT, appProtocol: "http" },
     { name: "raw", port: TCP_PORT, targetPort: TCP_PORT, appProtocol: "tcp-server-first" },
+    { name: "rpc", port: GRPC_PORT, targetPort: GRPC_PORT, appProtocol: "grpc" },
   ];
   const spec = selector === undefined ? { ports } : { ports, selector };
   return { apiVersion: "v1", kind: "Service", metadata: { namespace, name }, spec };

@@ -155,7 +155,7 @@ function hold({ name, kind, host, port, authority, timeoutMs = 5_000 }) {
       state.close();
       resolve(heldState(name));
     };
-    const send = holders[kind](state, { host, port, authority, heard, ended });
+    const send = holders[kind](state, { name, host, port, authority, heard, ended });
     const sending = setInterval(send, HOLD_EVERY_MS);
   });
 }
@@ -199,8 +199,8 @@ const holders = {
     });
     return () => open && socket.write("hold\n");
   },
-  grpc(state, { host, port, authority, heard, ended }) {
-    const session = http2.connect(`http://${host}:${port}`);
+  grpc(state, { name, host, port, authority, heard, ended }) {
+    const session = sessionFor(name, host, port);
     session.on("error", (error) => ended(error.code ?? error.message));
     session.on("close", () => ended("closed"));
     const stream = session.request({
@@ -228,28 +228,44 @@ function follow(socket, state, { heard, ended }) {
   socket.on("error", (error) => ended(error.code ?? error.message));
 }
 
+const keptSessions = new Map();
+
+/** As `agentFor`, of HTTP/2; a held gRPC stream keeps its connection under its own name. One that has ended is opened anew. */
+function sessionFor(connection, host, port, tls) {
+  const kept = keptSessions.get(connection);
+  if (kept !== undefined && !kept.closed && !kept.destroyed) return kept;
+  const session = http2.connect(`${tls ? "https" : "http"}://${host}:${port}`, tls).setMaxListeners(0);
+  if (connection !== undefined && connection !== "new") keptSessions.set(connection, session);
+  return session.on("error", () => undefined); // whoever uses it hears of it
+}
+
 /** One gRPC call with an empty message, and how it ended: a refusal of a sidecar is a status of gRPC, or one of HTTP. */
-function rpc({ host, port, authority, path, timeoutMs = 5_000 }) {
+function rpc({ host, port, authority, path, connection, tls, timeoutMs = 5_000 }) {
   return new Promise((resolve) => {
-    const session = http2.connect(`http://${host}:${port}`);
+    const session = sessionFor(connection, host, port, tls);
     const answer = {};
     const done = (more) => {
-      session.destroy();
+      stream.close();
+      if (session !== keptSessions.get(connection)) session.destroy();
       resolve({ ...answer, ...more });
     };
     const head = { ":method": "POST", ":path": path, ":authority": authority };
     const stream = session.request({ ...head, "content-type": "application/grpc", te: "trailers" });
     const note = (headers) => {
+      answer.alpn = session.alpnProtocol;
       if (headers[":status"] !== undefined) answer.status = headers[":status"];
       if (headers["grpc-status"] !== undefined) answer.grpcStatus = Number(headers["grpc-status"]);
+      if (headers["x-shop-service"] !== undefined) answer.service = headers["x-shop-service"];
     };
-    session.setTimeout(timeoutMs, () => done({ error: "timeout" }));
-    session.on("error", (error) => done({ error: error.code ?? error.message }));
+    stream.setTimeout(timeoutMs, () => done({ error: "timeout" }));
     stream
       .on("response", note)
       .on("trailers", note)
       .on("data", () => undefined);
-    stream.on("end", () => done({})).on("error", (error) => done({ error: error.code ?? error.message }));
+    // a stream that its connection took along names that one's error as its cause
+    stream.on("error", (error) => done({ error: error.cause?.code ?? error.code ?? error.message }));
+    stream.on("end", () => done({}));
+    stream.on("close", () => done(answer.status === undefined ? { error: "closed" } : {}));
     stream.end(Buffer.alloc(5));
   });
 }

@@ -92,11 +92,19 @@ export interface RpcOptions {
   readonly path: string;
   /** What the call names as its server; `host:port` when not given. */
   readonly authority?: string;
+  /** "new" (default), the name of a kept connection, or that of a gRPC stream that is held: its connection. */
+  readonly connection?: string;
+  /** TLS of the caller's own: whom it trusts (PEM), and for which server. */
+  readonly tls?: { readonly ca: string; readonly servername: string };
 }
 
 export interface RpcAnswer {
+  /** h2; h2c without TLS of its own. */
+  readonly alpn?: string;
   readonly status?: number;
   readonly grpcStatus?: number;
+  /** Who answered, as the demo application says. */
+  readonly service?: string;
   /** Socket error code; it may come beside a status. */
   readonly error?: string;
 }

@@ -5,8 +5,9 @@ import type { Scene } from "../../stage/fleet-under-test.ts";
 import { until } from "../../stage/until.ts";
 import { GRPC_PORT, HTTP_PORT, serviceExport, TCP_PORT, workload } from "../../stage/workload.ts";
 import type { Answer, Caller } from "../../traffic/caller.ts";
+import { openExchangeRows } from "./open-exchanges.ts";
 import { pathTricks } from "./path-tricks.ts";
-import type { Area } from "./row.ts";
+import { rawTcpEnd, refused, untilRawTcp, type Area } from "./row.ts";
 import { only } from "./targets.ts";
 
 const namespace = "smi-access";
@@ -56,10 +57,6 @@ async function answers(caller: Caller, ...rows: readonly (readonly [Ask, number]
   for (const [ask, status] of rows) expect([ask, await statusOf(caller, ask)]).toEqual([ask, status]);
 }
 
-async function tcpEnd(caller: Caller): Promise<string> {
-  return (await caller.tcp({ host, port: TCP_PORT, text: "ping\n", bytes: 4, timeoutMs: 2_000 })).end;
-}
-
 const anything = [{ name: "all" }];
 
 export const accessArea: Area = {
@@ -78,7 +75,7 @@ export const accessArea: Area = {
         // gRPC has no 403: a refusal is status 7, PERMISSION_DENIED
         const { grpcStatus } = await caller.rpc({ host, port: GRPC_PORT, path: "/shop.Echo/Say" });
         expect(grpcStatus).toBe(7);
-        expect(await tcpEnd(caller)).not.toBe("received");
+        expect(await rawTcpEnd(caller, host)).toMatch(refused);
       },
     },
     {
@@ -162,55 +159,45 @@ export const accessArea: Area = {
         const caller = await stage.caller("east", "client");
         await only(stage, { name: "tcp", tcp: [TCP_PORT] });
         await answers(caller, [{}, 403]);
-        await until("raw TCP", 20_000, async () => (await tcpEnd(caller)) === "received");
+        await untilRawTcp(caller, host, "carried");
         await only(stage, { name: "tcp", tcp: [HTTP_PORT] });
         await answers(caller, [{ path: "/any", method: "POST" }, 200]);
-        await until("raw TCP to be closed", 20_000, async () => (await tcpEnd(caller)) !== "received");
+        await untilRawTcp(caller, host, "refused");
         await only(stage, { name: "tcp", tcp: [] });
         await answers(caller, [{}, 200]);
-        await until("raw TCP again", 20_000, async () => (await tcpEnd(caller)) === "received");
+        await untilRawTcp(caller, host, "carried");
       },
     },
-    {
-      name: "that is taken away closes raw TCP connections that are open",
-      play: async (stage) => {
-        const caller = await stage.caller("east", "client");
-        await only(stage, { name: "tcp", tcp: [TCP_PORT] });
-        const kept = { name: "raw", kind: "tcp", host, port: TCP_PORT } as const;
-        await until("raw TCP", 20_000, async () => (await caller.hold(kept)).end === undefined);
-        await only(stage);
-        const startedMs = performance.now();
-        await until(
-          "the open connection to be closed",
-          60_000,
-          async () => (await caller.held("raw")).end !== undefined,
-        );
-        process.stdout.write(
-          `raw TCP that was open is closed after ${((performance.now() - startedMs) / 1000).toFixed(1)} s\n`,
-        );
-      },
-    },
+    ...openExchangeRows,
     {
       name: "of HTTP alone opens no raw TCP",
       play: async (stage) => {
         const caller = await stage.caller("east", "client");
         await only(stage, { name: "http", http: anything });
         await answers(caller, [{}, 200]);
-        await until("raw TCP to be closed", 20_000, async () => (await tcpEnd(caller)) !== "received");
+        await untilRawTcp(caller, host, "refused");
       },
     },
     {
       name: "grants gRPC by the path of its method",
       play: async (stage) => {
         const caller = await stage.caller("east", "client");
-        const rpc = async (method: string) =>
-          (await caller.rpc({ host, port: GRPC_PORT, path: `/shop.Echo/${method}` })).grpcStatus;
+        // each time on a new connection, and on one that is kept
+        const rpc = (method: string, connection: string) =>
+          caller.rpc({ host, port: GRPC_PORT, path: `/shop.Echo/${method}`, connection });
+        const untilStatus = async (method: string, status: number) => {
+          for (const connection of ["new", "kept"])
+            await until(`status ${status} of ${method} on a ${connection} connection`, 20_000, async () => {
+              const { grpcStatus } = await rpc(method, connection);
+              return grpcStatus === status;
+            });
+        };
         await only(stage, { name: "grpc", http: [{ name: "say", pathRegex: "/shop[.]Echo/Say$", methods: ["POST"] }] });
-        await until("the method that is granted", 20_000, async () => (await rpc("Say")) === 0);
-        await until("another method to be refused", 20_000, async () => (await rpc("SayMore")) === 7);
+        await untilStatus("Say", 0);
+        await untilStatus("SayMore", 7);
         await only(stage, { name: "grpc", http: [{ name: "more", pathRegex: "/shop[.]Echo/SayMore$" }] });
-        await until("the other method", 20_000, async () => (await rpc("SayMore")) === 0);
-        await until("the first to be refused", 20_000, async () => (await rpc("Say")) === 7);
+        await untilStatus("SayMore", 0);
+        await untilStatus("Say", 7);
       },
     },
     {

@@ -13,15 +13,12 @@ import {
   trafficTarget,
   workload,
 } from "../../stage/workload.ts";
-import type { Caller } from "../../traffic/caller.ts";
-import { untilAnsweredBy, type Area } from "./row.ts";
+import { closed, rawTcpEnd, refused, underLoad, untilAnsweredBy, untilRawTcp, type Area } from "./row.ts";
 
 const namespace = "smi-modes";
-const url = `http://server.${namespace}:${HTTP_PORT}/`;
+const host = `server.${namespace}`;
+const url = `http://${host}:${HTTP_PORT}/`;
 const whole = "isthmus-system";
-
-/** A load is ended by a word; this is longer than any row. */
-const ENDLESS_S = 3_600;
 
 async function deploy(scene: Scene): Promise<void> {
   const { image } = scene;
@@ -38,11 +35,6 @@ async function deploy(scene: Scene): Promise<void> {
   await scene.ready("west");
 }
 
-async function tcpAnswers(caller: Caller): Promise<boolean> {
-  const host = `server.${namespace}`;
-  return (await caller.tcp({ host, port: TCP_PORT, text: "ping\n", bytes: 4, timeoutMs: 2_000 })).end === "received";
-}
-
 export const modesArea: Area = {
   name: "permissive mode",
   namespace,
@@ -55,40 +47,61 @@ export const modesArea: Area = {
         const [allowed, stranger] = [await caller("west", "allowed"), await caller("west", "stranger")];
         await untilAnsweredBy(allowed, url, "server");
         await untilAnsweredBy(stranger, url, "403");
-        expect(await tcpAnswers(stranger)).toBe(false);
-        const load = allowed.load({ url, rps: 100, seconds: ENDLESS_S });
-        for (let round = 0; round < 5; round += 1) {
+        expect(await rawTcpEnd(stranger, host)).toMatch(refused);
+        const what = "permissive mode of a namespace switched ten times";
+        await underLoad(allowed, { url, what }, async (usedToo) => {
+          for (let round = 0; round < 5; round += 1) {
+            await scene.apply("west", [permissiveNamespace(namespace, true)]);
+            await untilAnsweredBy(stranger, url, "server");
+            await untilRawTcp(stranger, host, "carried");
+            await usedToo();
+            await scene.apply("west", [permissiveNamespace(namespace, false)]);
+            await untilAnsweredBy(stranger, url, "403");
+            await untilRawTcp(stranger, host, "refused");
+            await usedToo();
+          }
+        });
+      },
+    },
+    {
+      name: "that is taken away closes what a stranger holds open on raw TCP, while an allowed caller loses no request",
+      play: async ({ scene, caller }) => {
+        const [allowed, stranger] = [await caller("west", "allowed"), await caller("west", "stranger")];
+        await untilAnsweredBy(allowed, url, "server");
+        const what = "open raw TCP of a stranger closed";
+        await underLoad(allowed, { url, what }, async (usedToo) => {
           await scene.apply("west", [permissiveNamespace(namespace, true)]);
-          await untilAnsweredBy(stranger, url, "server");
-          await until("raw TCP of a stranger", 20_000, () => tcpAnswers(stranger));
-          await allowed.moreAnswers(10);
+          await untilRawTcp(stranger, host, "carried");
+          const held = { name: "raw", kind: "tcp", host, port: TCP_PORT } as const;
+          expect((await stranger.hold(held)).end).toBeUndefined();
           await scene.apply("west", [permissiveNamespace(namespace, false)]);
-          await untilAnsweredBy(stranger, url, "403");
-          await until("no raw TCP of a stranger", 20_000, async () => !(await tcpAnswers(stranger)));
-          await allowed.moreAnswers(10);
-        }
-        await allowed.stop();
-        const { requests, failed, failures } = await load;
-        process.stdout.write(
-          `permissive mode switched ten times under load: ${failed} of ${requests} requests failed\n`,
-        );
-        expect(failures).toEqual([]);
-        expect(requests).toBeGreaterThanOrEqual(100); // ten in each step
+          const { end } = await until("the stranger's open connection to be closed", 60_000, async () => {
+            const state = await stranger.held("raw");
+            return state.end !== undefined && state;
+          });
+          expect(end).toMatch(closed);
+          await usedToo();
+        });
       },
     },
     {
       name: "of the whole member is said by the agent's namespace, and a namespace may say otherwise for itself",
       play: async ({ scene, caller }) => {
-        const stranger = await caller("west", "stranger");
-        await scene.apply("west", [{ ...permissiveNamespace(whole, true) }]);
-        // it says no for itself
-        await untilAnsweredBy(stranger, url, "403");
-        const { metadata } = permissiveNamespace(namespace, false) as { readonly metadata: object };
-        const silent = { apiVersion: "v1", kind: "Namespace", metadata: { ...metadata, annotations: {} } };
-        await scene.apply("west", [silent]);
-        await untilAnsweredBy(stranger, url, "server");
-        await scene.apply("west", [permissiveNamespace(whole, false)]);
-        await untilAnsweredBy(stranger, url, "403");
+        const [allowed, stranger] = [await caller("west", "allowed"), await caller("west", "stranger")];
+        const what = "permissive mode of a member switched twice";
+        await untilAnsweredBy(allowed, url, "server");
+        await underLoad(allowed, { url, what }, async (usedToo) => {
+          await scene.apply("west", [permissiveNamespace(whole, true)]);
+          // it says no for itself
+          await untilAnsweredBy(stranger, url, "403");
+          await usedToo();
+          await scene.apply("west", [namespaceSaying(namespace, {})]);
+          await untilAnsweredBy(stranger, url, "server");
+          await usedToo();
+          await scene.apply("west", [permissiveNamespace(whole, false)]);
+          await untilAnsweredBy(stranger, url, "403");
+          await usedToo();
+        });
       },
     },
     {

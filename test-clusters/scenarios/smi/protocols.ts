@@ -2,8 +2,9 @@
 // several Services open.
 import { expect } from "vitest";
 import type { Manifest, Scene } from "../../stage/fleet-under-test.ts";
+import { makeServerPair } from "../../node/pki.ts";
 import { until } from "../../stage/until.ts";
-import { GRPC_PORT, HTTP_PORT, TCP_PORT, tcpRoute, trafficTarget, workload } from "../../stage/workload.ts";
+import { GRPC_PORT, HTTP_PORT, TCP_PORT, tcpRoute, TLS_PORT, trafficTarget, workload } from "../../stage/workload.ts";
 import type { HeldKind } from "../../traffic/caller.ts";
 import { untilAnsweredBy, type Area, type AreaStage } from "./row.ts";
 
@@ -24,16 +25,22 @@ const byName: Manifest = {
   },
 };
 
-/** Bytes that an application encrypted itself. */
+/** An application that encrypts itself: bytes that look like it, and real TLS. */
 const encrypted: Manifest = {
   apiVersion: "v1",
   kind: "Service",
   metadata: { namespace, name: "encrypted" },
   spec: {
     selector: { app: "server" },
-    ports: [{ name: "https", port: 9443, targetPort: TCP_PORT, appProtocol: "https" }],
+    ports: [
+      { name: "bytes", port: 9443, targetPort: TCP_PORT, appProtocol: "https" },
+      { name: "https", port: TLS_PORT, targetPort: TLS_PORT, appProtocol: "https" },
+    ],
   },
 };
+
+const encryptedName = `encrypted.${namespace}`;
+const pair = await makeServerPair(encryptedName);
 
 const firstByNameOnly: Manifest = {
   apiVersion: "v1",
@@ -49,10 +56,10 @@ async function deploy(scene: Scene): Promise<void> {
     byName,
     encrypted,
     firstByNameOnly,
-    ...workload({ namespace, name: "server", image, tcp: "echo", grpc: true }),
+    ...workload({ namespace, name: "server", image, tcp: "echo", grpc: true, tls: pair }),
     ...workload({ namespace, name: "first", image, tcp: "banner" }),
     ...workload({ namespace, name: "client", image }),
-    tcpRoute(namespace, "all", [HTTP_PORT, TCP_PORT, GRPC_PORT]),
+    tcpRoute(namespace, "all", [HTTP_PORT, TCP_PORT, GRPC_PORT, TLS_PORT]),
     ...["server", "first"].map((to) => trafficTarget({ namespace, name: to, to, from: ["client"], rule })),
   ]);
   await scene.ready("east");
@@ -142,6 +149,16 @@ export const protocolsArea: Area = {
         // the head of a ClientHello: an inspector that read it would wait for more, or choose by it
         const hello = "\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00";
         expect(await tcp(stage, "encrypted", 9443, hello)).toBe(hello);
+        // trusted is the application's own authority alone, so nobody stands between
+        const caller = await stage.caller("east", "client");
+        const tls = { ca: pair.caPem, servername: encryptedName };
+        await until("an answer under TLS of the application", 30_000, async () => {
+          const call = { host: encryptedName, port: TLS_PORT, path: "/shop.Echo/Say", tls };
+          const { error, ...answer } = await caller.rpc(call);
+          if (error !== undefined) return false;
+          expect(answer).toEqual({ alpn: "h2", status: 200, grpcStatus: 0, service: "server" });
+          return true;
+        });
       },
     },
   ],

@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import type { Scene } from "../../stage/fleet-under-test.ts";
 import { until } from "../../stage/until.ts";
 import {
+  GRPC_PORT,
   HTTP_PORT,
   httpRouteGroup,
   permissiveNamespace,
@@ -15,7 +16,7 @@ import {
   workload,
 } from "../../stage/workload.ts";
 import type { Caller } from "../../traffic/caller.ts";
-import { answersOf, untilAnsweredBy, type Area, type AreaStage } from "./row.ts";
+import { answersOf, rpcAnswersOf, underLoad, untilAnsweredBy, type Area, type AreaStage } from "./row.ts";
 
 const namespace = "smi-split";
 const url = (host: string) => `http://${host}:${HTTP_PORT}/`;
@@ -28,7 +29,7 @@ function grant(to: string, sourceClusters?: string) {
 }
 
 function version(scene: Scene, name: string) {
-  return workload({ namespace, name, image: scene.image, tcp: "banner", labels: { part: "cart" } });
+  return workload({ namespace, name, image: scene.image, tcp: "banner", grpc: true, labels: { part: "cart" } });
 }
 
 async function deploy(scene: Scene): Promise<void> {
@@ -45,16 +46,13 @@ async function deploy(scene: Scene): Promise<void> {
       ...workload({ namespace, name: "client", image: scene.image }),
       service(namespace, "cart"),
       service(namespace, "spanning", { part: "cart" }),
-      tcpRoute(namespace, "all", [HTTP_PORT, TCP_PORT]),
+      tcpRoute(namespace, "all", [HTTP_PORT, TCP_PORT, GRPC_PORT]),
       grant("v1"),
       grant("v2"),
     ]),
   ]);
   await Promise.all(["east", "west"].map((member) => scene.ready(member)));
 }
-
-/** A load is ended by a word; this is longer than any row. */
-const ENDLESS_S = 3_600;
 
 type Weights = Readonly<Record<string, number>>;
 
@@ -110,21 +108,17 @@ export const splitArea: Area = {
         const caller = await client(stage);
         await split(stage, { v1: 1, v2: 0 });
         await untilAnsweredBy(caller, root, "v1");
-        const load = caller.load({ url: root, rps: 100, seconds: ENDLESS_S });
         const steps = [1, 2, 3, 4, 5, 6, 7, 8, 9].map((v2) => ({ v1: 10 - v2, v2 }));
-        for (const backends of steps) {
-          await split(stage, backends);
-          await untilAnsweredBy(caller, root, "v1", "v2");
-          await caller.moreAnswers(10);
-        }
-        await split(stage, { v1: 0, v2: 1 });
-        await untilAnsweredBy(caller, root, "v2");
-        await caller.moreAnswers(10);
-        await caller.stop();
-        const { requests, failed, failures } = await load;
-        process.stdout.write(`weights changed ten times under load: ${failed} of ${requests} requests failed\n`);
-        expect(failures).toEqual([]);
-        expect(requests).toBeGreaterThanOrEqual(100); // ten in each step
+        await underLoad(caller, { url: root, what: "weights changed ten times" }, async (usedToo) => {
+          for (const backends of steps) {
+            await split(stage, backends);
+            await untilAnsweredBy(caller, root, "v1", "v2");
+            await usedToo();
+          }
+          await split(stage, { v1: 0, v2: 1 });
+          await untilAnsweredBy(caller, root, "v2");
+          await usedToo();
+        });
       },
     },
     {
@@ -144,6 +138,24 @@ export const splitArea: Area = {
         });
         expect(state.end).toBeUndefined();
         await caller.letGo("kept");
+      },
+    },
+    {
+      name: "divides gRPC call by call, also on one connection",
+      play: async (stage) => {
+        const caller = await client(stage);
+        const calls = (count: number) => rpcAnswersOf(caller, `cart.${namespace}`, count);
+        await split(stage, { v1: 3, v2: 1 });
+        const isAnsweredBy = async (...services: readonly string[]) =>
+          Object.keys(await calls(16))
+            .sort()
+            .join(" ") === services.join(" ");
+        await until("calls to both", 30_000, () => isAnsweredBy("v1", "v2"));
+        const { v1 = 0, v2 = 0 } = await calls(400);
+        expect(v1 + v2).toBe(400);
+        expect(isShare(v1, 400, 3 / 4)).toBe(true);
+        await split(stage, { v1: 0, v2: 1 });
+        await until("calls to v2 alone", 30_000, () => isAnsweredBy("v2"));
       },
     },
     {
