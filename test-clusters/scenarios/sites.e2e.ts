@@ -135,8 +135,9 @@ describe("the data folder of", () => {
 
   test("a site that goes away freezes everything, which is said, and nothing is lost", async () => {
     const says = async () => (await problemsOf("west")).includes("ISTHMUS_DATA_GONE");
-    await gone(fleet.site("west").dataDir, says, async () => !(await says()));
-    expect(await problemsOf("west")).not.toMatch(/ISTHMUS_MANIFESTS_FROZEN|ISTHMUS_SITE_STATE/);
+    // what could not be written meanwhile is tried again within seconds, and said until then
+    const everything = /ISTHMUS_DATA_GONE|ISTHMUS_MANIFESTS_FROZEN|ISTHMUS_SITE_STATE/;
+    await gone(fleet.site("west").dataDir, says, async () => !everything.test(await problemsOf("west")));
   });
 
   test("the hub that goes away is said, the fleet lives on, and nothing is lost", async () => {
