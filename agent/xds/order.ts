@@ -1,7 +1,7 @@
 // What a stream is sent next: make before break. Called by agent/ads/stream until it says nothing.
 // Additions go from what is referred to, to what refers: SDS, CDS, EDS, LDS, then what a Listener names, ECDS and RDS; removals the
-// other way round, and only when no update that could still refer to them is under way. SDS is first, so that a peer that lost its trust is refused before
-// it loses its endpoints, and a new one is trusted before it is called.
+// other way round, and only when no update that could still refer to them is under way. SDS is first, so that a peer that lost its
+// trust is refused before it loses its endpoints, and a new one is trusted before it is called.
 // A Listener, a RouteConfiguration or a filter of ECDS waits until the clusters it names are acknowledged: Envoy delays the ACK of a Cluster
 // until it is warm, so a route never points at a cluster that answers 503. Only those resources wait; the rest goes on.
 // At most one response of a type is unanswered: a slow client costs what it has not read yet, never a history.
@@ -186,8 +186,9 @@ function nextRemoval(stream: StreamState, state: TypeState): Batch | undefined {
  */
 function removable(stream: StreamState, state: TypeState): readonly string[] {
   const { removed, absent } = pendingOf(state);
-  if (removed.length === absent.length) return absent;
-  return referrers[state.type].some((type) => isBusy(stream, stream.types[type])) ? absent : removed;
+  if (removed.length === 0 || !referrers[state.type].some((type) => isBusy(stream, stream.types[type]))) return removed;
+  // in SotW nothing can be denied by itself: what a whole set leaves out is removed
+  return stream.protocol === "delta" ? absent : [];
 }
 
 /**

@@ -324,3 +324,20 @@ describe("a refusal", () => {
     expect(has()).toBe("v3");
   });
 });
+
+it("a SotW client that asked for a cluster which never was keeps the others as long as something may refer to them", () => {
+  const client = modelClient("sotw", { refuses: { versions: new Set(["without cart"]), named: false } });
+  client.subscribeAll("cds");
+  client.subscribe("rds", ["table"]);
+  const cart = [aResource("cds", "cart", "v1"), aResource("cds", "pay", "v1")];
+  const toCart = [{ type: "cds" as const, name: "cart" }];
+  client.publish(snapshotOf([...cart, aResource("rds", "table", "to cart", toCart), aResource("lds", "in", "l", [])]));
+  client.settle();
+  client.publish(snapshotOf([aResource("cds", "pay", "v1"), aResource("rds", "table", "without cart")]));
+  // the new table is under way, and will be refused
+  client.subscribe("cds", ["ghost"]);
+  client.deliverRequest();
+  while (client.deliverResponse());
+  expect([...client.sides.rds.has.values()].map(({ version }) => version)).toEqual(["to cart"]);
+  expect([...client.sides.cds.has.keys()]).toContain("cart");
+});
