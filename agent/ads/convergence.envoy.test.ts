@@ -3,6 +3,7 @@
 // its routes for ever (decision 0053).
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { MeshIr } from "../ir/types.ts";
+import { randomOf } from "../../shared/testing/random.ts";
 import { decodeJson } from "../../shared/wire.ts";
 import { typeUrls, type JsonMessage, type ResourceSet, type ResourceType, type Snapshot } from "../xds/resource.ts";
 import { eventually, findEnvoy } from "../xds/testing/envoy.ts";
@@ -18,17 +19,6 @@ const STEPS = 60;
 const SETTLE_MS = 10_000;
 const found = findEnvoy();
 const envoy = "path" in found ? found.path : "";
-
-/** mulberry32: the same walk in every run. */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Six services, each of which may be there, granted, with pods, HTTP or raw TCP; one in another member, and a split of the first. */
 function randomMesh(random: () => number): MeshIr {

@@ -1,10 +1,10 @@
 // Bench `failover`: the line to hold. Whatever a fleet loses, no idempotent request fails or waits longer than 1.2 seconds; each loss several
 // times, for the slowest request is a matter of when it was sent.
-import { asClusters } from "../stage/runners-fleet.ts";
 import { clusterFleet } from "../joined/cluster-fleet.ts";
 import { clusterNames } from "../joined/joined-fleet.ts";
-import { faultsOf, openFaultStage, type Fault, type FaultStage } from "../stage/fault-stage.ts";
+import { faultNames, faultsOf, openFaultStage, type Fault, type FaultStage } from "../stage/fault-stage.ts";
 import { chartLifetimes, hubLifetimes, siteLifetimes } from "../stage/rotation-lifetimes.ts";
+import type { Trust } from "../stage/rotation-stage.ts";
 import type { RunnersFleet } from "../stage/runners-fleet.ts";
 import { until } from "../stage/until.ts";
 import type { LoadResult } from "../traffic/caller.ts";
@@ -15,14 +15,9 @@ const SLOWEST_MS = 1_200;
 const ROUNDS = 5;
 const ROTATION_MS = 120_000;
 
-interface LastRotation {
-  readonly rotation?: object;
-  readonly lastRotation?: { readonly outcome: string };
-}
-
 async function rotationIsOver({ fleet }: FaultStage): Promise<boolean> {
   const text = await fleet.product.isthmus(["trust", "-o", "json", "--data", fleet.hub.dataDir]);
-  const { rotation, lastRotation } = JSON.parse(text) as LastRotation;
+  const { rotation, lastRotation } = JSON.parse(text) as Trust;
   return rotation === undefined && lastRotation?.outcome === "completed";
 }
 
@@ -35,17 +30,15 @@ const rootCa: Fault = {
   mend: (stage) => until("the rotation to be over", ROTATION_MS, () => rotationIsOver(stage)),
 };
 
-const names = ["member", "gateways", "hub", "redis", "agents", "api-server", rootCa.name];
-
 export const failover: Bench = {
   name: "failover",
   about: `requests while a member, its gateways, the hub, Redis, agents, an API server and the root CA are lost, ${ROUNDS} times each`,
   bar: `0 requests failed, none slower than ${SLOWEST_MS} ms`,
   minutes: 15,
   needsRoot: true,
-  cases: names,
+  cases: faultNames,
   run: (context) =>
-    context.withJoinedFleet(clusterNames, (up) => measure(asClusters(clusterFleet(up)), context), {
+    context.withJoinedFleet(clusterNames, (up) => measure(clusterFleet(up), context), {
       hub: hubLifetimes,
       join: chartLifetimes,
     }),
@@ -59,6 +52,7 @@ interface FaultResult {
   readonly failed: number;
   /** Of each round. */
   readonly slowest_ms: readonly number[];
+  /** Of the round where it was highest. */
   readonly median_ms: number;
   /** The longest time in which this process did not get the processor. */
   readonly stalled_ms: number;

@@ -45,17 +45,6 @@ export function streamOwners(): readonly StreamOwner[] {
   return [...sidecars, { pod: gatewayPod, namespace: systemNamespace, kind: "gateway" }];
 }
 
-/** mulberry32: the same mesh in every run. */
-export function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 const subject = (name: string): SubjectInput => ({ kind: "ServiceAccount", namespace, name });
 
 function routeGroup(name: string): HttpRouteGroupInput {

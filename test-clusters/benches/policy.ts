@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { createSwappableCredentials } from "../../agent/ads/credentials.ts";
 import type { AdsStream } from "../../agent/ads/stream.ts";
 import { ownGround } from "../../shared/testing/ground.ts";
+import { randomOf } from "../../shared/testing/random.ts";
 import { selectExports } from "../../agent/ir/exports.ts";
 import type { MeshInputs } from "../../agent/ir/inputs.ts";
 import { createMesh, type Mesh } from "../../agent/mesh.ts";
@@ -26,7 +27,6 @@ import {
   gatewayAccount,
   gatewayPod,
   largeMesh,
-  randomOf,
   SERVICES,
   STREAMS,
   streamOwners,

@@ -32,8 +32,10 @@ export interface FaultStage {
   readonly close: () => Promise<void>;
 }
 
+export const faultNames = ["member", "gateways", "hub", "redis", "agents", "api-server", "root-ca"] as const;
+
 export interface Fault {
-  readonly name: string;
+  readonly name: (typeof faultNames)[number];
   /** Goes on after "no idempotent request is lost when". */
   readonly about: string;
   readonly seconds: number;
